@@ -1,0 +1,21 @@
+//! Disk images: where bytes are stored, how an image format arranges them, what volumes and file
+//! systems lie in them, and the long jobs that run over them.
+//!
+//! Every layer speaks one trait, [`Block`]: a format sits on a storage, a filter on a format, a
+//! partition on either, and none of them knows which. Nothing here knows of virtual machines.
+
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod error;
+pub mod filter;
+pub mod format;
+pub mod fs;
+pub mod job;
+pub mod open;
+pub mod storage;
+pub mod units;
+pub mod volume;
+
+pub use block::{Block, Extent, Limits, Preallocation, Zero};
+pub use error::{Error, Result};

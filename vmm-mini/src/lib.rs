@@ -1,0 +1,7 @@
+//! A small machine: KVM, memory, vCPUs, virtio devices, boot, pause and snapshot.
+//!
+//! Two walls keep it small. The image library never hears of virtio: a disk is a `libimage::Block`.
+//! Devices never hear of KVM: they see guest memory, a doorbell and an interrupt sender, so the same
+//! device serves a virtual machine over PCI and another process over vhost-user.
+
+pub mod virtio;
