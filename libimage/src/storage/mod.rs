@@ -1,1 +1,11 @@
-//! (module docs to follow)
+//! Where bytes live: local files and block devices, and memory.
+//!
+//! A storage knows nothing of image formats. Formats ask it for bytes by position and, where they
+//! allocate by growing the file, write past its end.
+
+pub mod file;
+pub mod lock;
+pub mod memory;
+
+pub use file::{FileOptions, FileStorage};
+pub use memory::Memory;

@@ -1,1 +1,1 @@
-//! (module docs to follow)
+//! To follow.
