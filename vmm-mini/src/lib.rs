@@ -4,4 +4,5 @@
 //! Devices never hear of KVM: they see guest memory, a doorbell and an interrupt sender, so the same
 //! device serves a virtual machine over PCI and another process over vhost-user.
 
+pub mod boot;
 pub mod virtio;

@@ -1,1 +1,3 @@
-//! To be filled.
+//! Builds the appliance and boots it on the best back-end there is.
+
+pub mod build;

@@ -1,1 +1,5 @@
-//! To follow.
+//! Long work over images: it reports progress and can be cancelled.
+
+pub mod progress;
+
+pub use progress::{Progress, Silent};

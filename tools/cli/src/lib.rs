@@ -1,1 +1,4 @@
-//! To be filled.
+//! Manners shared by all tools: how errors, progress and exit codes look.
+
+pub mod error;
+pub mod progress;

@@ -1,0 +1,3 @@
+//! Bringing a kernel into memory.
+
+pub mod bzimage;
