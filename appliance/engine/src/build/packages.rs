@@ -97,7 +97,8 @@ impl Apt {
         let output = run(Command::new("apt-get")
             .args(["-q", "-o", "APT::Sandbox::User=root", "download", "--print-uris"])
             .args(names)
-            .current_dir(&self.downloads))?;
+            // Files that lie in the current directory already would not be listed.
+            .current_dir("/"))?;
         let text = String::from_utf8_lossy(&output);
         let packages: Vec<Package> = text.lines().filter_map(parse_uri_line).collect();
         match names.iter().find(|n| !packages.iter().any(|p| p.name == **n)) {
