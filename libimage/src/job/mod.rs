@@ -1,5 +1,7 @@
 //! Long work over images: it reports progress and can be cancelled.
 
+pub mod copy;
 pub mod progress;
+pub mod zero;
 
 pub use progress::{Progress, Silent};

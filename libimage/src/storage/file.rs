@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +84,15 @@ impl FileStorage {
             storage.resize(0, Preallocation::Off)?;
         }
         Ok(storage)
+    }
+
+    /// Takes a file that was opened for reading and writing elsewhere; `path` is what it is called.
+    pub(super) fn adopt(file: File, path: &Path) -> Result<Self> {
+        Self::from_file(file, path, Access::Write)
+    }
+
+    pub(super) fn raw_descriptor(&self) -> i32 {
+        self.file.as_raw_fd()
     }
 
     fn from_file(file: File, path: &Path, access: Access) -> Result<Self> {

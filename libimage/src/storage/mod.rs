@@ -6,6 +6,8 @@
 pub mod file;
 pub mod lock;
 pub mod memory;
+pub mod replace;
 
 pub use file::{FileOptions, FileStorage};
 pub use memory::Memory;
+pub use replace::Replacement;
