@@ -1,1 +1,5 @@
-//! To follow.
+//! Block devices over other block devices.
+
+pub mod slice;
+
+pub use slice::Slice;

@@ -1,1 +1,6 @@
-//! To follow.
+//! Read-only views of file systems, straight from the block device.
+
+pub mod detect;
+pub mod ext;
+
+pub use detect::{Content, detect};
