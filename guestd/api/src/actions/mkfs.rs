@@ -1,0 +1,51 @@
+//! Making, checking and trimming file systems and swap.
+
+use crate::table::actions;
+
+actions! {
+    group "mkfs";
+
+    /// Make a file system.
+    ///
+    /// `fstype` is `ext4`, `xfs`, `btrfs`, `vfat`, `ntfs`, ... Whatever was on the device is lost. Options, where
+    /// the type knows them: `blocksize` in bytes (for vfat the cluster size), `features` for ext2/3/4, `inode`
+    /// size in bytes, `sectorsize` in bytes, `label`.
+    ///
+    ///     mkfs ext4 /dev/sda1
+    ///     mkfs xfs /dev/sda2 blocksize:4096 label:data
+    fn mkfs(fstype: String, device: Device)
+        opt MkfsOptions { blocksize: Int, features: String, inode: Int, sectorsize: Int, label: String } -> Void;
+
+    /// Make swap space.
+    ///
+    ///     mkswap /dev/sda3 label:swap
+    fn mkswap(device: Device) opt MkswapOptions { label: String, uuid: String } -> Void;
+
+    /// Check a file system and repair what is safe to repair.
+    ///
+    /// Runs the checker of `fstype`. Returns its status, of which 0 means clean and 1 repaired; statuses of 2
+    /// and more mean trouble but are no failure of this action.
+    ///
+    ///     fsck ext4 /dev/sda1
+    fn fsck(fstype: String, device: Device) -> Int;
+
+    /// Give unused space of a mounted file system back to the disk.
+    ///
+    /// `offset`, `length` and `minimumfreeextent` are in bytes.
+    ///
+    ///     fstrim /
+    fn fstrim(mountpoint: Pathname) opt FstrimOptions { offset: Int64, length: Int64, minimumfreeextent: Int64 } -> Void
+        { feature: Some("fstrim") };
+
+    /// Write zeroes over the unused space of an ext2/3/4 file system that is not mounted.
+    ///
+    ///     zerofree /dev/sda1
+    fn zerofree(device: Device) -> Void { feature: Some("zerofree") };
+
+    /// Remove the signatures of file systems, RAID and partition tables from a device.
+    ///
+    /// The data stays, but nothing recognises it any more.
+    ///
+    ///     wipefs /dev/sda1
+    fn wipefs(device: Device) -> Void { feature: Some("wipefs") };
+}

@@ -1,0 +1,47 @@
+//! The declarations, one file per group; their implementations lie in files of the same names in guestd.
+
+use crate::table::groups;
+
+pub mod archive;
+pub mod available;
+pub mod block;
+pub mod command;
+pub mod copy;
+pub mod devices;
+pub mod dirs;
+pub mod files;
+pub mod labels;
+pub mod links;
+pub mod lvm;
+pub mod mkfs;
+pub mod mount;
+pub mod parts;
+pub mod read;
+pub mod search;
+pub mod stat;
+pub mod system;
+pub mod transfer;
+pub mod write;
+
+groups! {
+    Archive: archive,
+    Available: available,
+    Block: block,
+    Command: command,
+    Copy: copy,
+    Devices: devices,
+    Dirs: dirs,
+    Files: files,
+    Labels: labels,
+    Links: links,
+    Lvm: lvm,
+    Mkfs: mkfs,
+    Mount: mount,
+    Parts: parts,
+    Read: read,
+    Search: search,
+    Stat: stat,
+    System: system,
+    Transfer: transfer,
+    Write: write,
+}

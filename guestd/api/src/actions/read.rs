@@ -1,0 +1,82 @@
+//! Reading files as text, lines or bytes.
+
+use crate::table::actions;
+
+actions! {
+    group "read";
+
+    /// Show a file.
+    ///
+    /// The whole content is returned as text. Content with NUL bytes is cut at the first one: use
+    /// `read-file` for bytes and `download` for large files.
+    ///
+    ///     cat /etc/fstab
+    fn cat(path: Pathname) -> String;
+
+    /// Read a file as bytes.
+    ///
+    /// Printed as it is, without a newline at the end. For large files use `download`.
+    ///
+    ///     read-file /boot/grub/grubenv
+    fn read_file(path: Pathname) -> Buffer;
+
+    /// Read a file as a list of lines.
+    ///
+    /// Line ends, LF or CR LF, are removed. A missing line end at the end of the file does not matter.
+    ///
+    ///     read-lines /etc/passwd
+    fn read_lines(path: Pathname) -> StringList;
+
+    /// Read a piece of a file.
+    ///
+    /// Up to `count` bytes from `offset`; fewer where the file ends.
+    ///
+    ///     pread /vmlinuz 2 510
+    fn pread(path: Pathname, count: Int, offset: Int64) -> Buffer;
+
+    /// Read a piece of a device.
+    ///
+    /// Up to `count` bytes from `offset`; fewer where the device ends.
+    ///
+    ///     pread-device /dev/sda 512 0
+    fn pread_device(device: Device, count: Int, offset: Int64) -> Buffer;
+
+    /// Show the first ten lines of a file.
+    ///
+    ///     head /var/log/dpkg.log
+    fn head(path: Pathname) -> StringList;
+
+    /// Show the first lines of a file.
+    ///
+    /// A negative number shows all but the last ones; 0 shows nothing.
+    ///
+    ///     head-n 3 /etc/passwd
+    fn head_n(nrlines: Int, path: Pathname) -> StringList;
+
+    /// Show the last ten lines of a file.
+    ///
+    ///     tail /var/log/dpkg.log
+    fn tail(path: Pathname) -> StringList;
+
+    /// Show the last lines of a file.
+    ///
+    /// A negative number shows all lines from that one on, counted from 1; 0 shows nothing.
+    ///
+    ///     tail-n 3 /etc/passwd
+    fn tail_n(nrlines: Int, path: Pathname) -> StringList;
+
+    /// Count the bytes of a file.
+    ///
+    ///     wc-c /etc/passwd
+    fn wc_c(path: Pathname) -> Int;
+
+    /// Count the lines of a file.
+    ///
+    ///     wc-l /etc/passwd
+    fn wc_l(path: Pathname) -> Int;
+
+    /// Count the words of a file.
+    ///
+    ///     wc-w /etc/passwd
+    fn wc_w(path: Pathname) -> Int;
+}

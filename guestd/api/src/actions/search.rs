@@ -1,0 +1,46 @@
+//! Finding files.
+
+use crate::table::actions;
+
+actions! {
+    group "search";
+
+    /// List everything below a directory.
+    ///
+    /// Paths are relative to the directory, sorted, and it is not in the list itself. Symbolic links are not
+    /// followed.
+    ///
+    ///     find /etc/apt
+    fn find(directory: Pathname) -> StringList;
+
+    /// Write everything below a directory to a file.
+    ///
+    /// Like `find` but unsorted, each path ended by a NUL byte, and for any number of them.
+    ///
+    ///     find0 / files.list
+    fn find0(directory: Pathname, files: FileOut) -> Void;
+
+    /// Write the names in a directory to a file.
+    ///
+    /// Like `ls` but unsorted, each name ended by a NUL byte, and for any number of them.
+    ///
+    ///     ls0 /var/spool names.list
+    fn ls0(dir: Pathname, filenames: FileOut) -> Void;
+
+    /// List the paths that match a pattern.
+    ///
+    /// `*`, `?` and `[...]` have their usual meaning and do not match a dot at the start of a name. No match
+    /// gives an empty list. Directories get a slash at their end unless `directoryslash:false`.
+    ///
+    ///     glob-expand /boot/vmlinuz-*
+    fn glob_expand(pattern: Pathname) opt GlobExpandOptions { directoryslash: Bool } -> StringList;
+
+    /// Show the lines of a file that match a regular expression.
+    ///
+    /// `extended:true` for extended expressions, `fixed:true` for a plain string, `insensitive:true` to ignore
+    /// case, `compressed:true` for a file compressed with gzip. No match gives an empty list.
+    ///
+    ///     grep ^root: /etc/passwd
+    fn grep(regex: String, path: Pathname)
+        opt GrepOptions { extended: Bool, fixed: Bool, insensitive: Bool, compressed: Bool } -> StringList;
+}

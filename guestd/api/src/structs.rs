@@ -1,0 +1,199 @@
+//! The structs that actions return, each declared once.
+//!
+//! A declaration makes the Rust type, its table of fields for printing, and both conversions. Names and
+//! order of the fields are those that users of libguestfs know, because shells print them.
+
+use crate::GuestString;
+use serde::{Deserialize, Serialize};
+
+/// A field's value on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Field {
+    /// A signed number.
+    Int(i64),
+    /// An unsigned number.
+    Uint(u64),
+    /// Text or bytes.
+    Text(GuestString),
+    /// One character.
+    Char(u8),
+    /// A percentage that may be unknown.
+    Percent(Option<f32>),
+}
+
+/// How a field is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldKind {
+    /// A signed 32-bit number.
+    Int32,
+    /// A signed 64-bit number.
+    Int64,
+    /// An unsigned 32-bit number.
+    UInt32,
+    /// An unsigned 64-bit number.
+    UInt64,
+    /// A size in bytes.
+    Bytes,
+    /// Text.
+    String,
+    /// Bytes: printable ones as they are, others as `\x..`.
+    Buffer,
+    /// A UUID of LVM, 32 characters without hyphens.
+    Uuid,
+    /// A device.
+    Device,
+    /// One character.
+    Char,
+    /// `12.5 %`, or nothing when unknown.
+    OptPercent,
+}
+
+/// A struct as data.
+#[derive(Debug)]
+pub struct StructSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// Its fields in order.
+    pub fields: &'static [FieldSpec],
+}
+
+/// One field of a struct.
+#[derive(Debug)]
+pub struct FieldSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: FieldKind,
+}
+
+/// A declared struct.
+pub trait Struct: Sized {
+    /// The struct as data.
+    const SPEC: StructSpec;
+    /// Its fields' values, in order.
+    fn into_fields(self) -> Vec<Field>;
+    /// The struct from its fields; `None` if their number or kinds are wrong.
+    fn from_fields(fields: Vec<Field>) -> Option<Self>;
+}
+
+macro_rules! field_type {
+    (Int32) => { i32 };
+    (Int64) => { i64 };
+    (UInt32) => { u32 };
+    (UInt64) => { u64 };
+    (Bytes) => { u64 };
+    (Char) => { u8 };
+    (OptPercent) => { Option<f32> };
+    ($text:ident) => { GuestString };
+}
+
+macro_rules! to_field {
+    (Int32, $v:expr) => {
+        Field::Int($v.into())
+    };
+    (Int64, $v:expr) => {
+        Field::Int($v)
+    };
+    (UInt32, $v:expr) => {
+        Field::Uint($v.into())
+    };
+    (UInt64, $v:expr) => {
+        Field::Uint($v)
+    };
+    (Bytes, $v:expr) => {
+        Field::Uint($v)
+    };
+    (Char, $v:expr) => {
+        Field::Char($v)
+    };
+    (OptPercent, $v:expr) => {
+        Field::Percent($v)
+    };
+    ($text:ident, $v:expr) => {
+        Field::Text($v)
+    };
+}
+
+macro_rules! from_field {
+    (Int32, $v:expr) => {
+        if let Field::Int(v) = $v { v.try_into().ok()? } else { return None }
+    };
+    (Int64, $v:expr) => {
+        if let Field::Int(v) = $v { v } else { return None }
+    };
+    (UInt32, $v:expr) => {
+        if let Field::Uint(v) = $v { v.try_into().ok()? } else { return None }
+    };
+    (UInt64, $v:expr) => {
+        if let Field::Uint(v) = $v { v } else { return None }
+    };
+    (Bytes, $v:expr) => {
+        if let Field::Uint(v) = $v { v } else { return None }
+    };
+    (Char, $v:expr) => {
+        if let Field::Char(v) = $v { v } else { return None }
+    };
+    (OptPercent, $v:expr) => {
+        if let Field::Percent(v) = $v { v } else { return None }
+    };
+    ($text:ident, $v:expr) => {
+        if let Field::Text(v) = $v { v } else { return None }
+    };
+}
+
+macro_rules! structs {
+    ($($(#[$doc:meta])+ $name:ident $shown:literal { $($field:ident: $kind:ident),+ $(,)? })+) => {$(
+        $(#[$doc])+
+        #[allow(missing_docs, reason = "the fields carry the names of the system call or tool they come from")]
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $(pub $field: field_type!($kind),)+ }
+
+        impl Struct for $name {
+            const SPEC: StructSpec = StructSpec {
+                name: $shown,
+                fields: &[$(FieldSpec { name: stringify!($field), kind: FieldKind::$kind },)+],
+            };
+            fn into_fields(self) -> Vec<Field> {
+                vec![$(to_field!($kind, self.$field),)+]
+            }
+            fn from_fields(fields: Vec<Field>) -> Option<Self> {
+                let mut fields = fields.into_iter();
+                let this = $name { $($field: from_field!($kind, fields.next()?),)+ };
+                fields.next().is_none().then_some(this)
+            }
+        }
+    )+};
+}
+
+structs! {
+    /// The version of the program that carries the actions out.
+    Version "version" { major: Int64, minor: Int64, release: Int64, extra: String }
+
+    /// `stat(2)` in whole seconds.
+    Stat "stat" {
+        dev: Int64, ino: Int64, mode: Int64, nlink: Int64, uid: Int64, gid: Int64, rdev: Int64, size: Int64,
+        blksize: Int64, blocks: Int64, atime: Int64, mtime: Int64, ctime: Int64,
+    }
+
+    /// `stat(2)` with nanoseconds.
+    Statns "statns" {
+        st_dev: Int64, st_ino: Int64, st_mode: Int64, st_nlink: Int64, st_uid: Int64, st_gid: Int64,
+        st_rdev: Int64, st_size: Int64, st_blksize: Int64, st_blocks: Int64,
+        st_atime_sec: Int64, st_atime_nsec: Int64, st_mtime_sec: Int64, st_mtime_nsec: Int64,
+        st_ctime_sec: Int64, st_ctime_nsec: Int64,
+        st_spare1: Int64, st_spare2: Int64, st_spare3: Int64, st_spare4: Int64, st_spare5: Int64, st_spare6: Int64,
+    }
+
+    /// `statvfs(3)`.
+    Statvfs "statvfs" {
+        bsize: Int64, frsize: Int64, blocks: Int64, bfree: Int64, bavail: Int64, files: Int64, ffree: Int64,
+        favail: Int64, fsid: Int64, flag: Int64, namemax: Int64,
+    }
+
+    /// An entry of a directory; the type is one letter of `bcdflsu?`, `r` for a regular file.
+    Dirent "dirent" { ino: Int64, ftyp: Char, name: String }
+
+    /// An entry of a partition table; the end is the last byte that belongs to it.
+    Partition "partition" { part_num: Int32, part_start: Bytes, part_end: Bytes, part_size: Bytes }
+}
