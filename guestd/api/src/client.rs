@@ -112,11 +112,13 @@ impl<A: Actions + ?Sized> Actions for With<'_, A> {
 #[derive(Clone, Default)]
 pub struct CancelToken(Arc<CancelState>);
 
+type Waker = Arc<dyn Fn() + Send + Sync>;
+
 #[derive(Default)]
 struct CancelState {
     cancelled: AtomicBool,
     next: AtomicU64,
-    wakers: Mutex<Vec<(u64, Arc<dyn Fn() + Send + Sync>)>>,
+    wakers: Mutex<Vec<(u64, Waker)>>,
 }
 
 impl CancelToken {
@@ -142,7 +144,7 @@ impl CancelToken {
     /// Has `wake` called when the token is triggered (at once if it was), until the guard is dropped.
     pub fn on_cancel(&self, wake: impl Fn() + Send + Sync + 'static) -> CancelGuard {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
+        let wake: Waker = Arc::new(wake);
         self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push((id, Arc::clone(&wake)));
         if self.is_cancelled() {
             wake();

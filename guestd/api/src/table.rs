@@ -84,7 +84,7 @@ impl CommandSpec {
     /// The long help.
     pub fn help(&self) -> String {
         let lines = self.docs.iter().skip(1).map(|line| line.strip_prefix(' ').unwrap_or(line));
-        lines.collect::<Vec<_>>().join("\n").trim().to_owned()
+        lines.collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
     }
 
     /// The name with hyphens, as people type it.
