@@ -1,1 +1,5 @@
-//! To be filled.
+//! What a guest contains: asked of the direct readers where they can tell, of a booted appliance where
+//! they cannot. Callers see one [`Guest`] that implements the actions and do not have to care.
+
+pub mod direct;
+pub mod inspect;

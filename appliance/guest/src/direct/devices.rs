@@ -1,0 +1,220 @@
+//! Disks and partitions under the names that users know: `/dev/sda`, `/dev/sda1`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use guestd_api::structs::{self, Struct};
+use guestd_api::{Failure, GuestString, Value};
+use libimage::Block;
+use libimage::fs::{Content, detect};
+use libimage::volume::{self, Table, TableKind};
+
+use super::{Served, aside, text};
+
+/// The disks of a guest.
+pub(super) struct Devices {
+    disks: Vec<Disk>,
+}
+
+struct Disk {
+    name: String,
+    block: Arc<dyn Block>,
+    /// Read when first asked for; a read-only disk's table does not change.
+    table: RefCell<Option<Option<Table>>>,
+}
+
+/// A device that was asked for by name.
+pub(super) struct Device {
+    /// The name that users know.
+    pub(super) name: String,
+    block: Option<Arc<dyn Block>>,
+}
+
+impl Device {
+    /// Its bytes; an extended partition has none worth reading.
+    pub(super) fn block(&self) -> Served<Arc<dyn Block>> {
+        match &self.block {
+            Some(block) => Ok(Arc::clone(block)),
+            None => aside("it is an extended partition"),
+        }
+    }
+
+    /// What it holds.
+    pub(super) fn content(&self) -> Served<Option<Content>> {
+        detect(&*self.block()?).or_else(|e| aside(e.to_string()))
+    }
+}
+
+/// `/dev/sda` ... `/dev/sdz`, `/dev/sdaa` ...
+pub(super) fn disk_name(index: usize) -> String {
+    let mut letters = Vec::new();
+    let mut left = index + 1;
+    while left > 0 {
+        left -= 1;
+        letters.push(char::from(b'a' + (left % 26) as u8));
+        left /= 26;
+    }
+    format!("/dev/sd{}", letters.into_iter().rev().collect::<String>())
+}
+
+impl Devices {
+    pub(super) fn new(disks: Vec<Arc<dyn Block>>) -> Self {
+        let named = |(index, block)| Disk { name: disk_name(index), block, table: RefCell::new(None) };
+        Devices { disks: disks.into_iter().enumerate().map(named).collect() }
+    }
+
+    pub(super) fn disk_names(&self) -> Vec<String> {
+        self.disks.iter().map(|d| d.name.clone()).collect()
+    }
+
+    pub(super) fn partition_names(&self) -> Served<Vec<String>> {
+        let mut names = Vec::new();
+        for disk in &self.disks {
+            let table = disk.table()?;
+            names.extend(
+                table.iter().flat_map(|t| &t.partitions).map(|p| format!("{}{}", disk.name, p.number)),
+            );
+        }
+        Ok(names)
+    }
+
+    /// Every device with what it holds: `unknown` for nothing known. Steps aside where a device is a piece
+    /// of something that only an appliance assembles.
+    pub(super) fn filesystems(&self) -> Served<Vec<(GuestString, GuestString)>> {
+        let mut found = Vec::new();
+        for disk in &self.disks {
+            let partitions: Vec<Device> = match disk.table()? {
+                Some(table) => table
+                    .partitions
+                    .iter()
+                    .filter(|p| !p.extended)
+                    .map(|p| disk.partition(p))
+                    .collect::<Served<_>>()?,
+                None => vec![disk.whole()],
+            };
+            for device in partitions {
+                let kind = device.content()?.map(|c| c.kind);
+                match kind.as_deref() {
+                    Some("btrfs" | "LVM2_member" | "linux_raid_member" | "ldm_member") => {
+                        return aside(format!("{} holds {}", device.name, kind.unwrap_or_default()));
+                    }
+                    None if holds_raid(&*device.block()?) => {
+                        return aside(format!("{} may be part of a RAID", device.name));
+                    }
+                    _ => {}
+                }
+                found.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Finds a device by the name a user typed. Names that are not plain disks or partitions (logical
+    /// volumes, subvolumes) are for the appliance.
+    pub(super) fn find(&self, name: &GuestString) -> Served<Device> {
+        let Some(typed) = name.to_str() else { return aside("its name is not text") };
+        let Some(rest) = ["/dev/sd", "/dev/vd", "/dev/hd"].iter().find_map(|p| typed.strip_prefix(p)) else {
+            return aside(format!("{typed} is not a disk or partition"));
+        };
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (letters, number) = rest.split_at(digits);
+        let disk = self.disks.iter().find(|d| d.name.strip_prefix("/dev/sd") == Some(letters));
+        let missing = || Failure::new(format!("{typed}: No such file or directory")).with_errno(2);
+        let disk = disk.ok_or_else(missing)?;
+        if number.is_empty() {
+            return Ok(disk.whole());
+        }
+        let partition =
+            disk.table()?.into_iter().flat_map(|t| t.partitions).find(|p| p.number.to_string() == number);
+        disk.partition(&partition.ok_or_else(missing)?)
+    }
+
+    pub(super) fn part_list(&self, device: &GuestString) -> Served<Value> {
+        let Some(table) = self.disk(device)?.table()? else {
+            return aside("there is no partition table");
+        };
+        let rows = table.partitions.iter().map(|p| structs::Partition {
+            part_num: p.number as i32,
+            part_start: p.start,
+            part_end: p.start + p.size - 1,
+            part_size: p.size,
+        });
+        Ok(Value::StructList(rows.map(Struct::into_fields).collect()))
+    }
+
+    pub(super) fn table_kind(&self, device: &GuestString) -> Served<Value> {
+        match self.disk(device)?.table()?.map(|t| t.kind) {
+            Some(TableKind::Gpt) => Ok(text("gpt")),
+            Some(TableKind::Mbr) => Ok(text("msdos")),
+            None => aside("there is no partition table"),
+        }
+    }
+
+    pub(super) fn whole_disk_of(&self, partition: &GuestString) -> Served<Value> {
+        let device = self.find(partition)?;
+        match device.name.trim_end_matches(|c: char| c.is_ascii_digit()) {
+            disk if disk.len() < device.name.len() => Ok(text(disk)),
+            _ => aside("it is not a partition"),
+        }
+    }
+
+    pub(super) fn number_of(&self, partition: &GuestString) -> Served<Value> {
+        let device = self.find(partition)?;
+        let digits = device.name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits.parse().map(Value::Int).or_else(|_| aside("it is not a partition"))
+    }
+
+    fn disk(&self, device: &GuestString) -> Served<&Disk> {
+        let found = self.find(device)?;
+        match self.disks.iter().find(|d| d.name == found.name) {
+            Some(disk) => Ok(disk),
+            None => aside("it is not a whole disk"),
+        }
+    }
+}
+
+impl Disk {
+    fn table(&self) -> Served<Option<Table>> {
+        if self.table.borrow().is_none() {
+            let table = volume::partitions(&self.block).or_else(|e| aside(e.to_string()))?;
+            *self.table.borrow_mut() = Some(table);
+        }
+        Ok(self.table.borrow().clone().flatten())
+    }
+
+    fn whole(&self) -> Device {
+        Device { name: self.name.clone(), block: Some(Arc::clone(&self.block)) }
+    }
+
+    fn partition(&self, partition: &volume::Partition) -> Served<Device> {
+        let name = format!("{}{}", self.name, partition.number);
+        if partition.extended {
+            return Ok(Device { name, block: None });
+        }
+        let block = partition.open(&self.block).or_else(|e| aside(e.to_string()))?;
+        Ok(Device { name, block: Some(Arc::new(block)) })
+    }
+}
+
+/// A member of a software RAID has its superblock at 4 KiB, or near the end of the device.
+fn holds_raid(block: &dyn Block) -> bool {
+    const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+    let size = block.size();
+    let old = (size & !0xffff).checked_sub(0x1_0000);
+    let end = size.checked_sub(8192).map(|at| at & !0xfff);
+    [Some(0), Some(4096), old, end].into_iter().flatten().any(|at| {
+        let mut magic = [0; 4];
+        at + 4 <= size && block.read_at(&mut magic, at).is_ok() && magic == MAGIC
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_named_as_linux_names_them() {
+        let names: Vec<_> = [0, 25, 26, 27, 701, 702].map(disk_name).into();
+        assert_eq!(names, ["/dev/sda", "/dev/sdz", "/dev/sdaa", "/dev/sdab", "/dev/sdzz", "/dev/sdaaa"]);
+    }
+}

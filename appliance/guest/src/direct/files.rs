@@ -1,0 +1,165 @@
+//! Questions about files and directories.
+
+use guestd_api::actions::{dirs, files, links, read, search, stat, transfer};
+use guestd_api::{Call, Context, Failure, GuestString, Value};
+use libimage::fs::ext::Kind;
+
+use super::vfs::{Found, Vfs};
+use super::{Refusal, Served, aside, text};
+
+/// Refusals that are held in memory are bounded as the appliance bounds them.
+const MAX_CONTENT: u64 = guestd_api::wire::MAX_REPLY as u64;
+/// Deeper trees than this are not walked here.
+const MAX_DEPTH: usize = 1000;
+
+pub(super) fn answer(vfs: &Vfs, call: &Call, context: &mut Context<'_>) -> Served<Value> {
+    match call {
+        Call::Files(call) => files_call(vfs, call),
+        Call::Dirs(dirs::Call::ls { directory }) => ls(vfs, directory),
+        Call::Links(links::Call::readlink { path }) => readlink(vfs, path),
+        Call::Stat(stat::Call::filesize { file }) => Ok(Value::Int(existing(vfs, file)?.size()? as i64)),
+        Call::Search(search::Call::find { directory }) => find(vfs, directory),
+        Call::Read(call) => read_call(vfs, call),
+        Call::Transfer(transfer::Call::download { remotefilename, .. }) => {
+            download(vfs, remotefilename, context)
+        }
+        _ => aside("the direct reader does not answer it"),
+    }
+}
+
+fn files_call(vfs: &Vfs, call: &files::Call) -> Served<Value> {
+    use files::Call;
+    let is = |path: &GuestString, follow: Option<bool>, kind: Kind| {
+        let found = reachable(vfs, path, follow.unwrap_or(false))?;
+        Ok(Value::Bool(found.is_some_and(|f| f.kind == Some(kind))))
+    };
+    match call {
+        Call::exists { path } => {
+            Ok(Value::Bool(reachable(vfs, path, true)?.is_some_and(|f| f.kind.is_some())))
+        }
+        Call::is_file { path, opts } => is(path, opts.followsymlinks, Kind::File),
+        Call::is_dir { path, opts } => is(path, opts.followsymlinks, Kind::Directory),
+        Call::is_symlink { path } => is(path, Some(false), Kind::Symlink),
+        Call::realpath { path } => Ok(text(existing(vfs, path)?.path)),
+        _ => aside("the direct reader does not answer it"),
+    }
+}
+
+fn read_call(vfs: &Vfs, call: &read::Call) -> Served<Value> {
+    use read::Call;
+    match call {
+        Call::cat { path } => {
+            let bytes = contents(vfs, path)?;
+            // Text ends where C ends it.
+            let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+            Ok(text(&bytes[..end]))
+        }
+        Call::read_file { path } => Ok(Value::Buffer(contents(vfs, path)?.into())),
+        _ => aside("the direct reader does not answer it"),
+    }
+}
+
+fn ls(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
+    let mut names: Vec<GuestString> =
+        existing(vfs, directory)?.read_dir()?.into_iter().map(|e| e.name.into()).collect();
+    names.sort();
+    Ok(Value::StringList(names))
+}
+
+fn readlink(vfs: &Vfs, path: &GuestString) -> Served<Value> {
+    let found = vfs.resolve(path.as_bytes(), false)?;
+    if found.kind.is_none() {
+        return Err(no_such_file(path));
+    }
+    Ok(text(found.read_link()?))
+}
+
+/// All names below a directory, relative to it, sorted.
+fn find(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
+    let start = existing(vfs, directory)?;
+    let mut names = Vec::new();
+    let mut ahead = vec![(start.path.clone(), Vec::new(), 0)];
+    while let Some((path, relative, depth)) = ahead.pop() {
+        if depth > MAX_DEPTH {
+            return aside("the tree is too deep");
+        }
+        // Through `resolve`, because another file system may be mounted below.
+        for entry in vfs.resolve(&path, false)?.read_dir()? {
+            let child = join(&path, &entry.name);
+            let shown = if relative.is_empty() { entry.name } else { join(&relative, &entry.name) };
+            if entry.kind == Kind::Directory {
+                ahead.push((child, shown.clone(), depth + 1));
+            }
+            names.push(GuestString::from(shown));
+        }
+    }
+    names.sort();
+    Ok(Value::StringList(names))
+}
+
+fn download(vfs: &Vfs, path: &GuestString, context: &mut Context<'_>) -> Served<Value> {
+    if path.as_bytes().starts_with(b"/dev/") {
+        return aside("it is a device");
+    }
+    let found = existing(vfs, path)?;
+    if found.kind != Some(Kind::File) {
+        return aside("it is not a regular file");
+    }
+    let Some(output) = context.output.as_mut() else { return aside("there is nowhere to write to") };
+    let cancel = context.cancel;
+    let mut failed = None;
+    found.read_file(&mut |bytes| {
+        if cancel.is_some_and(|c| c.is_cancelled()) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        output.write_all(bytes).inspect_err(|e| failed = Some(e.to_string()))
+    })?;
+    match failed {
+        None => Ok(Value::Void),
+        Some(why) => Err(Failure::new(why).into()),
+    }
+}
+
+fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
+    let found = existing(vfs, path)?;
+    match found.kind {
+        Some(Kind::File) if found.size()? <= MAX_CONTENT => {}
+        Some(Kind::Directory) => {
+            return Err(Failure::new(format!("{path}: Is a directory")).with_errno(21).into());
+        }
+        _ => return aside("it is not a regular file of a size that fits an answer"),
+    }
+    let mut bytes = Vec::new();
+    found.read_file(&mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+fn existing<'a>(vfs: &'a Vfs, path: &GuestString) -> Served<Found<'a>> {
+    let found = vfs.resolve(path.as_bytes(), true)?;
+    if found.kind.is_some() { Ok(found) } else { Err(no_such_file(path)) }
+}
+
+/// `None` where some part of the way is missing or no directory.
+fn reachable<'a>(vfs: &'a Vfs, path: &GuestString, follow: bool) -> Served<Option<Found<'a>>> {
+    match vfs.resolve(path.as_bytes(), follow) {
+        Ok(found) => Ok(Some(found)),
+        Err(Refusal::Failure(failure)) if matches!(failure.errno, 2 | 20 | 40) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+fn no_such_file(path: &GuestString) -> Refusal {
+    Failure::new(format!("{path}: No such file or directory")).with_errno(2).into()
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = directory.to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}
