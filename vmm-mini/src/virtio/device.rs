@@ -72,3 +72,8 @@ pub trait VirtioDevice: Send + Sync {
     /// Back to the state after creation, all queues stopped.
     fn reset(&self);
 }
+
+/// True when feature `bit` is among `features`.
+pub fn has_feature(features: u64, bit: u32) -> bool {
+    1u64.checked_shl(bit).is_some_and(|mask| features & mask != 0)
+}

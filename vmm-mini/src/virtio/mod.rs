@@ -1,3 +1,10 @@
 //! Virtio 1.2 devices and the transports that carry them to a guest.
 
+pub mod blk;
+pub mod console;
 pub mod device;
+pub mod queue;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod transport;
+pub mod worker;
