@@ -1,0 +1,55 @@
+# Two targets matter to a newcomer: `make demo` and `make test`. Each installs what it needs.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+AGENT_TARGET := x86_64-unknown-linux-gnu
+AGENT := $(TARGET)/release/libexec/guestd
+
+.PHONY: all build demo test bench check soak clean help appliance
+
+all: build
+
+help:
+	@echo 'make build      programs, in $(TARGET)/release'
+	@echo 'make appliance  the machine that works on guests, in the user'"'"'s cache'
+	@echo 'make demo       build a Debian guest, look into it, change it, convert it'
+	@echo 'make test       all tests (20 minutes at most)'
+	@echo 'make bench      side by side with qemu-img'
+	@echo 'make check      formatting and lints'
+
+build:
+	@scripts/install-packages build
+	$(CARGO) build --release --workspace
+	@$(MAKE) --no-print-directory $(AGENT)
+
+# The agent is one static program: it must run where there is nothing else.
+$(AGENT): FORCE
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --profile guestd --target $(AGENT_TARGET) -p guestd
+	@mkdir -p $(dir $@)
+	@cmp -s $(TARGET)/$(AGENT_TARGET)/guestd/guestd $@ || cp $(TARGET)/$(AGENT_TARGET)/guestd/guestd $@
+
+appliance: build
+	$(TARGET)/release/appliance build
+
+demo: build
+	@scripts/install-packages demo
+	scripts/demo
+
+test:
+	@scripts/install-packages test
+	@$(MAKE) --no-print-directory appliance
+	$(CARGO) test --release --workspace
+
+bench: build
+	@scripts/install-packages demo
+	scripts/bench
+
+check:
+	@scripts/install-packages build
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+clean:
+	$(CARGO) clean
+
+FORCE:
