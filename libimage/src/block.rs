@@ -120,15 +120,7 @@ impl Extent {
 
     /// Present, reads as zeroes, nothing stored.
     pub fn zero(length: u64) -> Self {
-        Extent {
-            length,
-            present: true,
-            zero: true,
-            data: false,
-            compressed: false,
-            depth: 0,
-            offset: None,
-        }
+        Extent { length, present: true, zero: true, data: false, compressed: false, depth: 0, offset: None }
     }
 
     /// Nothing here: the layer below decides, and without one it reads as zeroes.

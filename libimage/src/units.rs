@@ -25,7 +25,11 @@ pub fn round_down(value: u64, step: u64) -> u64 {
 /// # Errors
 /// Refuses anything negative, anything of 2^63 bytes or more, and trailing characters.
 pub fn parse_size(text: &str) -> Result<u64> {
-    let invalid = || Error::Invalid(format!("Invalid size '{text}': use a number with a suffix b, k, M, G, T, P or E (powers of 1024)"));
+    let invalid = || {
+        Error::Invalid(format!(
+            "Invalid size '{text}': use a number with a suffix b, k, M, G, T, P or E (powers of 1024)"
+        ))
+    };
     let text = text.trim();
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         let value = u64::from_str_radix(hex, 16).map_err(|_| invalid())?;

@@ -60,7 +60,9 @@ pub fn probe(storage: &dyn Block) -> Result<Format> {
         Guess::Known(format) => Ok(format),
         Guess::Other(name) => Err(Error::unsupported(
             storage.name(),
-            format!("it looks like a {name} image, which cannot be opened; give the format (-f raw) if it is something else"),
+            format!(
+                "it looks like a {name} image, which cannot be opened; give the format (-f raw) if it is something else"
+            ),
         )),
     }
 }

@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::probe::{self, Guess, PROBE_BYTES};
 use super::Format;
+use super::probe::{self, Guess, PROBE_BYTES};
 use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result};
 

@@ -191,7 +191,9 @@ impl Block for FileStorage {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         check_range(self, offset, buf.len() as u64)?;
-        self.file.read_exact_at(buf, offset).map_err(|source| Error::io_at("read", &self.name, offset, source))
+        self.file
+            .read_exact_at(buf, offset)
+            .map_err(|source| Error::io_at("read", &self.name, offset, source))
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -289,7 +291,10 @@ impl Block for FileStorage {
             Preallocation::Off | Preallocation::Metadata => {}
             Preallocation::Falloc => {
                 if !self.try_fallocate(FallocateFlags::empty(), &grown)? {
-                    return Err(Error::unsupported(&self.name, "the file system cannot reserve space; use preallocation=full"));
+                    return Err(Error::unsupported(
+                        &self.name,
+                        "the file system cannot reserve space; use preallocation=full",
+                    ));
                 }
             }
             Preallocation::Full => {

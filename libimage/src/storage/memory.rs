@@ -23,10 +23,7 @@ struct Inner {
 impl Memory {
     /// An all-zero storage of `size` bytes.
     pub fn new(size: u64) -> Self {
-        Memory {
-            name: "memory".to_owned(),
-            inner: RwLock::new(Inner { size, chunks: BTreeMap::new() }),
-        }
+        Memory { name: "memory".to_owned(), inner: RwLock::new(Inner { size, chunks: BTreeMap::new() }) }
     }
 
     /// A storage holding `bytes`.
@@ -71,7 +68,8 @@ impl Inner {
         let mut rest = bytes;
         for (chunk, inside, take) in pieces(offset, bytes.len()) {
             let (now, later) = rest.split_at(take);
-            let chunk = self.chunks.entry(chunk).or_insert_with(|| vec![0; CHUNK as usize].into_boxed_slice());
+            let chunk =
+                self.chunks.entry(chunk).or_insert_with(|| vec![0; CHUNK as usize].into_boxed_slice());
             chunk[inside..inside + take].copy_from_slice(now);
             rest = later;
         }
