@@ -1,0 +1,175 @@
+//! A bounded cache of metadata pages (slices of L2 tables or refcount blocks), by host offset.
+//!
+//! Looking a page up needs only a shared reference, so that readers do not exclude each other. A dirty
+//! page is never dropped: it leaves only after it was written, and counts as clean only once its
+//! owner says that the write is safe.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::storage::{read_padded, write_all};
+use crate::block::Block;
+use crate::error::Result;
+
+/// Neighbouring dirty pages are written together up to this many bytes.
+const MAX_WRITE: usize = 1 << 20;
+
+struct Page {
+    bytes: Box<[u8]>,
+    /// The cache's clock when it was last used.
+    used: AtomicU64,
+}
+
+/// The cache.
+pub(super) struct PageCache {
+    page_size: u64,
+    /// Pages to hold at most, beyond which [`PageCache::is_full`] says so.
+    limit: usize,
+    pages: HashMap<u64, Page>,
+    dirty: BTreeSet<u64>,
+    /// Advances with every load, so that hits need not write to shared memory most of the time.
+    clock: AtomicU64,
+}
+
+impl PageCache {
+    pub(super) fn new(page_size: u64, limit_bytes: u64) -> Self {
+        let limit = usize::try_from(limit_bytes / page_size).unwrap_or(usize::MAX).max(16);
+        PageCache {
+            page_size,
+            limit,
+            pages: HashMap::new(),
+            dirty: BTreeSet::new(),
+            clock: AtomicU64::new(0),
+        }
+    }
+
+    /// The page at `offset`, if it is here.
+    pub(super) fn get(&self, offset: u64) -> Option<&[u8]> {
+        let page = self.pages.get(&offset)?;
+        let now = self.clock.load(Ordering::Relaxed);
+        if page.used.load(Ordering::Relaxed) != now {
+            page.used.store(now, Ordering::Relaxed);
+        }
+        Some(&page.bytes)
+    }
+
+    /// Brings the page at `offset` in from `file`, unless it is here.
+    pub(super) fn load(&mut self, file: &dyn Block, offset: u64) -> Result<&[u8]> {
+        if !self.pages.contains_key(&offset) {
+            let mut bytes = vec![0; self.page_size as usize].into_boxed_slice();
+            read_padded(file, &mut bytes, offset)?;
+            let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
+            self.pages.insert(offset, Page { bytes, used: AtomicU64::new(now) });
+        }
+        Ok(self.get(offset).unwrap_or_default())
+    }
+
+    /// The page at `offset`, brought in where needed, to be changed: it counts as dirty from here on.
+    pub(super) fn load_mut(&mut self, file: &dyn Block, offset: u64) -> Result<&mut [u8]> {
+        self.load(file, offset)?;
+        self.dirty.insert(offset);
+        Ok(self.pages.get_mut(&offset).map(|page| &mut *page.bytes).unwrap_or_default())
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Writes dirty pages, in order of their place. They stay dirty until [`PageCache::set_clean`].
+    pub(super) fn write_back(&self, file: &dyn Block) -> Result<()> {
+        let mut run: Vec<u8> = Vec::new();
+        let mut start = 0;
+        for &offset in &self.dirty {
+            let Some(page) = self.pages.get(&offset) else { continue };
+            let follows = !run.is_empty() && start + run.len() as u64 == offset && run.len() < MAX_WRITE;
+            if !follows {
+                write_all(file, &run, start)?;
+                run.clear();
+                start = offset;
+            }
+            run.extend_from_slice(&page.bytes);
+        }
+        write_all(file, &run, start)
+    }
+
+    /// What was written is durable, or need not be.
+    pub(super) fn set_clean(&mut self) {
+        self.dirty.clear();
+    }
+
+    /// Forgets pages whose clusters have been given up.
+    pub(super) fn forget(&mut self, range: Range<u64>) {
+        let pages = (range.end - range.start) / self.page_size;
+        if pages > self.pages.len() as u64 {
+            self.pages.retain(|offset, _| !range.contains(offset));
+            self.dirty.retain(|offset| !range.contains(offset));
+            return;
+        }
+        for offset in range.step_by(self.page_size as usize) {
+            if self.pages.remove(&offset).is_some() {
+                self.dirty.remove(&offset);
+            }
+        }
+    }
+
+    /// Forgets everything, dirty or not: what lies in the file has been replaced.
+    pub(super) fn clear(&mut self) {
+        self.pages.clear();
+        self.dirty.clear();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.pages.len() > self.limit
+    }
+
+    /// True when dropping clean pages would not make enough room.
+    pub(super) fn is_mostly_dirty(&self) -> bool {
+        self.dirty.len() > self.limit / 2
+    }
+
+    /// Drops the clean pages that were not used for longest, down to three quarters of the limit.
+    pub(super) fn shrink(&mut self) {
+        let goal = self.limit - self.limit / 4;
+        let Some(excess) = self.pages.len().checked_sub(goal).filter(|&n| n > 0) else { return };
+        let mut clean: Vec<(u64, u64)> = self
+            .pages
+            .iter()
+            .filter(|(offset, _)| !self.dirty.contains(offset))
+            .map(|(&offset, page)| (page.used.load(Ordering::Relaxed), offset))
+            .collect();
+        if excess < clean.len() {
+            clean.select_nth_unstable(excess);
+        }
+        for &(_, offset) in clean.iter().take(excess) {
+            self.pages.remove(&offset);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::storage::Memory;
+
+    #[test]
+    fn dirty_pages_stay_until_they_are_clean() {
+        let file = Memory::new(1 << 20);
+        let mut cache = PageCache::new(512, 512 * 16);
+        for page in 0..64 {
+            cache.load_mut(&file, page * 512).unwrap()[0] = page as u8 + 1;
+        }
+        assert!(cache.is_full() && cache.is_mostly_dirty());
+        cache.shrink();
+        assert_eq!(cache.pages.len(), 64);
+        cache.write_back(&file).unwrap();
+        assert!(cache.is_dirty());
+        cache.set_clean();
+        cache.shrink();
+        assert!(!cache.is_full() && cache.pages.len() <= 16);
+        for page in 0..64 {
+            assert_eq!(cache.load(&file, page * 512).unwrap()[0], page as u8 + 1);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Making a new image.
+//!
+//! The layout is QEMU's: header, refcount table, refcount block, L1 table, each in clusters of its own,
+//! and the file ends right behind the L1 entries.
+
+use std::sync::Arc;
+
+use super::extension::Extensions;
+use super::header::{CompressionType, Header, compatible, incompatible};
+use super::image::{OpenOptions, Qcow2};
+use super::refcount;
+use super::storage::{table_bytes, write_all};
+use super::units::Geometry;
+use crate::block::{Block, Preallocation};
+use crate::error::{Error, Result};
+
+/// What a new image should be like.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// Bytes of the disk; rounded up to whole sectors of 512.
+    pub size: u64,
+    /// 3 (`compat=1.1`), or 2 (`compat=0.10`) for very old readers.
+    pub version: u32,
+    /// Bytes: a power of two from 512 to 2 MiB.
+    pub cluster_size: u64,
+    /// 1, 2, 4, 8, 16, 32 or 64.
+    pub refcount_bits: u32,
+    /// Allow users of the image to postpone updates of reference counts.
+    pub lazy_refcounts: bool,
+    /// How compressed clusters will be packed.
+    pub compression: CompressionType,
+    /// What is allocated at once.
+    pub preallocation: Preallocation,
+    /// The backing file's name, kept as it is.
+    pub backing_file: Option<String>,
+    /// Its format.
+    pub backing_format: Option<String>,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        CreateOptions {
+            size: 0,
+            version: 3,
+            cluster_size: 65536,
+            refcount_bits: 16,
+            lazy_refcounts: false,
+            compression: CompressionType::Zlib,
+            preallocation: Preallocation::Off,
+            backing_file: None,
+            backing_format: None,
+        }
+    }
+}
+
+impl CreateOptions {
+    /// Checks that the options go together; returns what they mean.
+    fn geometry(&self) -> Result<Geometry> {
+        let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+        if !self.cluster_size.is_power_of_two() || !(512..=2 << 20).contains(&self.cluster_size) {
+            return invalid("Cluster size must be a power of two between 512 and 2048k");
+        }
+        if self.version != 2 && self.version != 3 {
+            return Err(Error::Invalid(format!(
+                "Parameter 'version' does not accept value '{}'",
+                self.version
+            )));
+        }
+        if !self.refcount_bits.is_power_of_two() || self.refcount_bits > 64 {
+            return invalid("Refcount width must be a power of two and may not exceed 64 bits");
+        }
+        if self.version < 3 && self.refcount_bits != 16 {
+            return invalid(
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
+            );
+        }
+        if self.version < 3 && self.lazy_refcounts {
+            return invalid(
+                "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+            );
+        }
+        if self.version < 3 && self.compression != CompressionType::Zlib {
+            return invalid(
+                "Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+            );
+        }
+        if self.backing_file.is_some() && self.preallocation != Preallocation::Off {
+            return invalid(
+                "Backing file and preallocation can only be used at the same time if extended_l2 is on",
+            );
+        }
+        if self.backing_file.is_none() && self.backing_format.is_some() {
+            return invalid("Backing format cannot be used without backing file");
+        }
+        Ok(Geometry {
+            version: self.version,
+            cluster_bits: self.cluster_size.trailing_zeros(),
+            refcount_order: self.refcount_bits.trailing_zeros(),
+        })
+    }
+
+    /// Refuses options that [`Qcow2::create`] would refuse, without touching any file.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn validate(&self) -> Result<()> {
+        let geometry = self.geometry()?;
+        let size = self.size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
+        super::resize::check_size(geometry, size)?;
+        self.header(geometry).encode("the new image").map(drop)
+    }
+
+    fn header(&self, geometry: Geometry) -> Header {
+        let mut extensions = Extensions::default();
+        if geometry.cluster_size() > 4096 {
+            extensions.add_feature_names();
+        }
+        extensions.set_backing_format(self.backing_format.as_deref());
+        let zstd = self.compression != CompressionType::Zlib;
+        Header {
+            geometry,
+            size: 0,
+            l1_size: 0,
+            l1_offset: 0,
+            refcount_table_offset: geometry.cluster_size(),
+            refcount_table_clusters: 1,
+            snapshot_count: 0,
+            snapshots_offset: 0,
+            incompatible: if zstd { incompatible::COMPRESSION } else { 0 },
+            compatible: if self.lazy_refcounts { compatible::LAZY_REFCOUNTS } else { 0 },
+            autoclear: 0,
+            compression: self.compression,
+            extensions,
+            backing_name: self.backing_file.clone().filter(|name| !name.is_empty()),
+            unknown: Vec::new(),
+        }
+    }
+}
+
+impl Qcow2 {
+    /// Makes `file` a new image and opens it. What the file held is gone.
+    ///
+    /// # Errors
+    /// With QEMU's words for options that do not go together; then nothing was written. And when the file
+    /// cannot be written: it is no image then.
+    pub fn create(file: Arc<dyn Block>, options: &CreateOptions) -> Result<Self> {
+        options.validate()?;
+        let geometry = options.geometry()?;
+        let header = options.header(geometry);
+        let cluster = geometry.cluster_size();
+        file.resize(0, Preallocation::Off)?;
+
+        // The header comes last: until then nobody takes the file for an image.
+        let device = !file.limits().growable;
+        let mut table = vec![0; if device { (cluster / 8) as usize } else { 1 }];
+        if let Some(first) = table.first_mut() {
+            *first = 2 * cluster;
+        }
+        if device {
+            write_all(&*file, &vec![0; cluster as usize], 0)?;
+        }
+        let mut block = vec![0; cluster as usize];
+        (0..3).for_each(|index| refcount::set(&mut block, index, geometry.refcount_order, 1));
+        write_all(&*file, &block, 2 * cluster)?;
+        write_all(&*file, &table_bytes(&table), cluster)?;
+        file.flush()?;
+        write_all(&*file, &header.encode(file.name())?, 0)?;
+
+        let image = Self::open(file, OpenOptions::default())?;
+        let size = options.size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
+        if size > 0 {
+            image.resize(size, options.preallocation)?;
+        }
+        image.flush()?;
+        Ok(image)
+    }
+}

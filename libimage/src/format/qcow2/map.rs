@@ -1,0 +1,158 @@
+//! From a guest offset to where its bytes are.
+//!
+//! Runs are as long as the cached part of the tables can tell, so that one large request becomes few
+//! large ones. Looking up needs no exclusive access; a page that is not cached is reported as missing.
+
+use super::meta::Meta;
+use super::table::{Compressed, L1Entry, L2Entry, Mapping, entry_at};
+use super::units::{GuestCluster, GuestOffset, HostOffset};
+use crate::error::{Error, Result};
+
+/// Where bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Zeroes; a host cluster at the offset may be kept for them.
+    Zero(Option<HostOffset>),
+    /// The backing file, or zeroes without one.
+    Backing,
+    /// The image file, from this offset on.
+    Data(HostOffset),
+    /// One compressed cluster.
+    Compressed(Compressed),
+}
+
+/// The answer to a look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// So many bytes come from there.
+    Found(Source, u64),
+    /// The page of an L2 table at this host offset must be loaded first.
+    Missing(u64),
+}
+
+/// Position of an L2 entry: its page in the file and its index there.
+pub(super) struct EntryPlace {
+    pub(super) page: u64,
+    pub(super) index: usize,
+}
+
+impl Meta {
+    /// Where the entry for `cluster` lies in `table`.
+    pub(super) fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> EntryPlace {
+        let byte = self.geometry.l2_index(cluster) * 8;
+        let page = self.geometry.page_size();
+        EntryPlace { page: table.0 + (byte & !(page - 1)), index: ((byte & (page - 1)) / 8) as usize }
+    }
+
+    /// Finds the source of up to `length` bytes from `at` on, by the given L1 table.
+    pub(super) fn look_up(&self, l1: &[u64], at: GuestOffset, length: u64) -> Result<Lookup> {
+        let g = self.geometry;
+        let mut run: Option<(Source, u64)> = None;
+        let end = at.0.saturating_add(length);
+        let mut position = at.0;
+        while position < end {
+            let cluster = g.guest_cluster(GuestOffset(position));
+            let index = g.l1_index(cluster);
+            let entry = L1Entry(l1.get(index).copied().unwrap_or(0));
+            let Some(table) = self.l2_table(entry)? else {
+                let covered = (index as u64 + 1).saturating_mul(g.l2_coverage()).min(end);
+                if !extend(&mut run, Source::Backing, covered - position) {
+                    break;
+                }
+                position = covered;
+                continue;
+            };
+            let place = self.entry_place(table, cluster);
+            let Some(page) = self.l2.get(place.page) else {
+                match run {
+                    None => return Ok(Lookup::Missing(place.page)),
+                    Some(_) => break,
+                }
+            };
+            let (after, more) = self.scan(page, place.index, position, end, &mut run)?;
+            position = after;
+            if !more {
+                break;
+            }
+        }
+        // An empty request never gets here; a run always holds at least one byte.
+        let (source, length) = run.unwrap_or((Source::Backing, 0));
+        Ok(Lookup::Found(source, length))
+    }
+
+    /// Extends `run` over entries of one page; false when the run ends there.
+    fn scan(
+        &self,
+        page: &[u8],
+        first: usize,
+        mut position: u64,
+        end: u64,
+        run: &mut Option<(Source, u64)>,
+    ) -> Result<(u64, bool)> {
+        let g = self.geometry;
+        let mut index = first;
+        while position < end {
+            let Some(entry) = entry_at(page, index) else { break };
+            let inside = g.within(position);
+            let source = match self.decode(L2Entry(entry)) {
+                Ok(mapping) => source_of(mapping, inside),
+                // Damage ends a run; a request that begins with it fails.
+                Err(error) if run.is_none() => return Err(error),
+                Err(_) => return Ok((position, false)),
+            };
+            let part = (g.cluster_size() - inside).min(end - position);
+            if !extend(run, source, part) {
+                return Ok((position, false));
+            }
+            position += part;
+            index += 1;
+        }
+        Ok((position, true))
+    }
+
+    /// Decodes an entry, or says what is wrong with it.
+    pub(super) fn decode(&self, entry: L2Entry) -> Result<Mapping> {
+        entry.decode(self.geometry).map_err(|bad| Error::corrupt(self.file.name(), bad.text(entry)))
+    }
+
+    /// The entry for `cluster` in the active tables, loading what is needed.
+    pub(super) fn entry(&mut self, cluster: GuestCluster) -> Result<L2Entry> {
+        let entry = L1Entry(self.l1.get(self.geometry.l1_index(cluster)).copied().unwrap_or(0));
+        let Some(table) = self.l2_table(entry)? else { return Ok(L2Entry::UNALLOCATED) };
+        let place = self.entry_place(table, cluster);
+        let page = self.l2.load(&*self.file, place.page)?;
+        Ok(L2Entry(entry_at(page, place.index).unwrap_or(0)))
+    }
+}
+
+fn source_of(mapping: Mapping, inside: u64) -> Source {
+    match mapping {
+        Mapping::Unallocated => Source::Backing,
+        Mapping::Zero(host) => Source::Zero(host.map(|host| HostOffset(host.0 + inside))),
+        Mapping::Data(host) => Source::Data(HostOffset(host.0 + inside)),
+        Mapping::Compressed(compressed) => Source::Compressed(compressed),
+    }
+}
+
+/// Lengthens the run if `source` continues it; false if it does not.
+fn extend(run: &mut Option<(Source, u64)>, source: Source, length: u64) -> bool {
+    match run {
+        None => {
+            *run = Some((source, length));
+            true
+        }
+        Some((first, total)) => {
+            let follows = match (*first, source) {
+                (Source::Zero(None), Source::Zero(None)) | (Source::Backing, Source::Backing) => true,
+                (Source::Zero(Some(a)), Source::Zero(Some(b))) | (Source::Data(a), Source::Data(b)) => {
+                    a.0 + *total == b.0
+                }
+                _ => false,
+            };
+            if follows {
+                *total += length;
+            }
+            follows
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! qcow2: QEMU's copy-on-write image format, versions 2 and 3.
+//!
+//! A qcow2 file is an array of clusters. Two levels of tables (L1, L2) map the clusters of the disk to
+//! clusters of the file, and reference counts say how often each of those is used. What the tables do not
+//! map comes from a backing file, or is zero.
+//!
+//! Where to read on: [`units`] has the offsets and sizes, [`header`] and [`table`] what is on disk. A read
+//! goes [`image`] -> [`read`] -> [`map`]; a write [`image`] -> [`write`] -> [`alloc`] and [`refcount`].
+//! [`meta`] keeps the order in which metadata reaches the file, which is what keeps data safe.
+
+mod alloc;
+mod cache;
+mod check;
+mod compress;
+mod create;
+mod extension;
+mod header;
+mod image;
+mod info;
+mod map;
+mod meta;
+mod read;
+mod refcount;
+mod references;
+mod repair;
+mod resize;
+mod snapshot;
+mod snapshots;
+mod status;
+mod storage;
+mod table;
+mod units;
+mod view;
+mod write;
+mod zero;
+
+pub use check::{CheckReport, Fix};
+pub use compress::Compressor;
+pub use create::CreateOptions;
+pub use header::CompressionType;
+pub use image::{OpenOptions, Qcow2};
+pub use info::{BitmapInfo, Info};
+pub use snapshot::Snapshot;
+pub use view::SnapshotView;

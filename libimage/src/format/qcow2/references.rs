@@ -1,0 +1,286 @@
+//! Counting references: what the reference counts should be, found by walking everything that refers to
+//! clusters of the file.
+//!
+//! Memory is taken only for parts of the file that something refers to, and nothing beyond the file's end
+//! is counted, so that no header can make a check large.
+
+use std::collections::HashMap;
+
+use super::check::{Fix, Report};
+use super::compress::is_valid_flag;
+use super::meta::Meta;
+use super::refcount::BLOCK_OFFSET;
+use super::storage::{read_padded, read_table};
+use super::table::{L1Entry, L2Entry, Mapping, entry_at, set_entry_at};
+use super::units::{Geometry, HostCluster};
+use crate::error::Result;
+
+const CHUNK: u64 = 4096;
+
+/// How often each cluster of the file is referred to.
+pub(super) struct References {
+    geometry: Geometry,
+    file_size: u64,
+    chunks: HashMap<u64, Box<[u32]>>,
+}
+
+impl References {
+    pub(super) fn new(geometry: Geometry, file_size: u64) -> Self {
+        References { geometry, file_size, chunks: HashMap::new() }
+    }
+
+    pub(super) fn get(&self, cluster: HostCluster) -> u64 {
+        let chunk = self.chunks.get(&(cluster.0 / CHUNK));
+        u64::from(chunk.and_then(|chunk| chunk.get((cluster.0 % CHUNK) as usize)).copied().unwrap_or(0))
+    }
+
+    /// Numbers of the chunks of clusters that something refers to, and the clusters of one.
+    pub(super) fn touched(&self) -> impl Iterator<Item = HostCluster> {
+        let mut chunks: Vec<u64> = self.chunks.keys().copied().collect();
+        chunks.sort_unstable();
+        chunks
+            .into_iter()
+            .flat_map(|chunk| (chunk * CHUNK..(chunk + 1) * CHUNK).map(HostCluster))
+            .filter(|&cluster| self.get(cluster) > 0)
+    }
+
+    /// Counts a reference to every cluster that the bytes touch.
+    fn add(&mut self, offset: u64, length: u64, report: &mut Report) {
+        if length == 0 {
+            return;
+        }
+        let end = offset.saturating_add(length);
+        if end.saturating_sub(self.file_size) >= self.geometry.cluster_size() {
+            report.corruption(format!(
+                "ERROR: counting reference for region exceeding the end of the file by one cluster or more: \
+                 offset {offset:#x} size {length:#x}"
+            ));
+            return;
+        }
+        let (first, last) = (offset >> self.geometry.cluster_bits, (end - 1) >> self.geometry.cluster_bits);
+        for cluster in first..=last {
+            let max = self.geometry.max_refcount().min(u64::from(u32::MAX));
+            let chunk = self.chunks.entry(cluster / CHUNK).or_insert_with(|| vec![0; CHUNK as usize].into());
+            let Some(count) = chunk.get_mut((cluster % CHUNK) as usize) else { continue };
+            if u64::from(*count) >= max {
+                let start = cluster << self.geometry.cluster_bits;
+                report.corruption(format!(
+                    "ERROR: overflow cluster offset={start:#x}\nUse qemu-img amend to increase the refcount entry width or \
+                     qemu-img convert to create a clean copy if the image cannot be opened for writing"
+                ));
+                continue;
+            }
+            *count += 1;
+        }
+    }
+}
+
+impl Meta {
+    /// Counts everything but the refcount structures themselves.
+    pub(super) fn count_references(&mut self, report: &mut Report, fix: Option<Fix>) -> Result<References> {
+        let g = self.geometry;
+        let mut references = References::new(g, self.file.size());
+        references.add(0, g.cluster_size(), report);
+        let l1 = self.l1.clone();
+        references.add(self.header.l1_offset, l1.len() as u64 * 8, report);
+        self.count_tables(&l1, true, &mut references, report, fix)?;
+        for snapshot in self.snapshots.clone() {
+            references.add(snapshot.l1_offset, u64::from(snapshot.l1_size) * 8, report);
+            let l1 = read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize)?;
+            self.count_tables(&l1, false, &mut references, report, fix)?;
+        }
+        let table = super::snapshot::encoded_length(&self.snapshots);
+        references.add(self.header.snapshots_offset, table, report);
+        if self.has_live_bitmaps() {
+            self.count_bitmaps(&mut references, report)?;
+        }
+        Ok(references)
+    }
+
+    fn count_tables(
+        &mut self,
+        l1: &[u64],
+        active: bool,
+        references: &mut References,
+        report: &mut Report,
+        fix: Option<Fix>,
+    ) -> Result<()> {
+        let g = self.geometry;
+        for &entry in l1.iter().filter(|&&entry| entry != 0) {
+            let entry = L1Entry(entry);
+            if entry.has_reserved_bits() {
+                report.corruption(format!("ERROR found L1 entry with reserved bits set: {:x}", entry.0));
+            }
+            let Some(table) = entry.table() else { continue };
+            references.add(table.0, g.cluster_size(), report);
+            if !g.is_aligned(table.0) {
+                let what = format!(
+                    "ERROR l2_offset={:#x}: Table is not cluster aligned; L1 entry corrupted",
+                    table.0
+                );
+                report.corruption(what);
+                continue;
+            }
+            if table.0 >= references.file_size {
+                continue;
+            }
+            let mut expected = None;
+            for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
+                let offset = table.0 + page;
+                for index in 0..(g.page_size() / 8) as usize {
+                    let bytes = self.l2.load(&*self.file, offset)?;
+                    let entry = L2Entry(entry_at(bytes, index).unwrap_or(0));
+                    let repaired = check_entry(g, entry, active, &mut expected, references, report, fix);
+                    if let Some(repaired) = repaired {
+                        let bytes = self.l2.load_mut(&*self.file, offset)?;
+                        set_entry_at(bytes, index, repaired.0);
+                    }
+                }
+            }
+            self.make_read_room();
+        }
+        Ok(())
+    }
+
+    /// Counts the refcount table and its blocks. True if they must be rebuilt.
+    pub(super) fn count_refcount_structures(
+        &mut self,
+        references: &mut References,
+        report: &mut Report,
+    ) -> bool {
+        let g = self.geometry;
+        let table = &self.refcounts.table;
+        references.add(self.header.refcount_table_offset, table.len() as u64 * 8, report);
+        let mut rebuild = table.is_empty() || !g.is_aligned(self.header.refcount_table_offset);
+        for (index, &entry) in table.iter().enumerate().filter(|(_, entry)| **entry != 0) {
+            let offset = entry & BLOCK_OFFSET;
+            if entry & !BLOCK_OFFSET != 0 {
+                report.corruption(format!("ERROR refcount table entry {index} has reserved bits set"));
+                rebuild = true;
+            } else if !g.is_aligned(offset) {
+                report.corruption(format!(
+                    "ERROR refcount block {index} is not cluster aligned; refcount table entry corrupted"
+                ));
+                rebuild = true;
+            } else if offset >= references.file_size.next_multiple_of(g.cluster_size()) {
+                report.corruption(format!("ERROR refcount block {index} is outside image"));
+                rebuild = true;
+            } else {
+                references.add(offset, g.cluster_size(), report);
+                let count = references.get(HostCluster(offset >> g.cluster_bits));
+                if count != 1 {
+                    report.corruption(format!("ERROR refcount block {index} refcount={count}"));
+                    rebuild = true;
+                }
+            }
+        }
+        rebuild
+    }
+
+    /// Counts the clusters of persistent bitmaps. (qcow2 specification, "Bitmaps".)
+    fn count_bitmaps(&self, references: &mut References, report: &mut Report) -> Result<()> {
+        const FIXED: u64 = 24;
+        const TABLE_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+        let Some((count, length, offset)) = self.header.extensions.bitmap_directory() else {
+            report.check_error("ERROR: the bitmaps extension is not valid".to_owned());
+            return Ok(());
+        };
+        references.add(offset, length, report);
+        let mut at = offset;
+        for _ in 0..count {
+            let mut entry = [0; FIXED as usize];
+            if at.saturating_add(FIXED) > offset.saturating_add(length) || at >= self.file.size() {
+                report.corruption("ERROR: the bitmap directory is cut short".to_owned());
+                return Ok(());
+            }
+            read_padded(&*self.file, &mut entry, at)?;
+            let [a, b, c, d, e, f, g, h, i, j, k, l, .., n0, n1, e0, e1, e2, e3] = entry;
+            let table = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            let entries = u64::from(u32::from_be_bytes([i, j, k, l]));
+            let name = u64::from(u16::from_be_bytes([n0, n1]));
+            let extra = u64::from(u32::from_be_bytes([e0, e1, e2, e3]));
+            if entries * 8 > 0x0800_0000 {
+                report.corruption(format!("ERROR: a bitmap table with {entries} entries is too large"));
+                return Ok(());
+            }
+            references.add(table, entries * 8, report);
+            for entry in read_table(&*self.file, table, entries as usize)? {
+                if entry & TABLE_OFFSET != 0 {
+                    references.add(entry & TABLE_OFFSET, self.geometry.cluster_size(), report);
+                }
+            }
+            at = at.saturating_add((FIXED + extra + name).next_multiple_of(8));
+        }
+        Ok(())
+    }
+}
+
+/// Counts what one entry refers to, and reports what is wrong with it. Returns what it should be instead
+/// if that is to be repaired.
+fn check_entry(
+    g: Geometry,
+    entry: L2Entry,
+    active: bool,
+    expected: &mut Option<u64>,
+    references: &mut References,
+    report: &mut Report,
+    fix: Option<Fix>,
+) -> Option<L2Entry> {
+    if entry.0 == 0 {
+        return None;
+    }
+    if entry.is_compressed() {
+        let mut repaired = None;
+        if !is_valid_flag(entry) {
+            let offset = entry.0 & 0x00ff_ffff_ffff_ffff;
+            let text = format!("coffset={offset:#x}: copied flag must never be set for compressed clusters");
+            if fix == Some(Fix::All) {
+                report.fixed_corruption(format!("Repairing: {text}"));
+                repaired = Some(entry.with_copied(false));
+            } else {
+                report.corruption(format!("ERROR: {text}"));
+            }
+        }
+        match entry.decode(g) {
+            Ok(Mapping::Compressed(place)) => references.add(place.offset.0, place.length, report),
+            _ => report
+                .corruption(format!("ERROR: compressed cluster descriptor {:#x} points too far", entry.0)),
+        }
+        if active {
+            report.allocated_clusters += 1;
+            report.compressed_clusters += 1;
+            report.fragmented_clusters += 1;
+        }
+        return repaired;
+    }
+    if entry.has_reserved_bits() {
+        report.corruption(format!("ERROR found l2 entry with reserved bits set: {:x}", entry.0));
+    }
+    let offset = entry.raw_offset();
+    if offset == 0 {
+        return None;
+    }
+    if !g.is_aligned(offset) {
+        if entry.has_zero_flag() {
+            let text = format!(
+                "offset={offset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted."
+            );
+            if fix == Some(Fix::All) {
+                report.fixed_corruption(format!("Repairing {text}"));
+                return Some(L2Entry::ZERO);
+            }
+            report.corruption(format!("ERROR {text}"));
+        } else {
+            let what =
+                format!("ERROR offset={offset:x}: Data cluster is not properly aligned; L2 entry corrupted.");
+            report.corruption(what);
+        }
+    }
+    if active {
+        report.allocated_clusters += 1;
+        report.fragmented_clusters += u64::from(expected.is_some_and(|expected| expected != offset));
+        *expected = Some(offset.saturating_add(g.cluster_size()));
+    }
+    references.add(offset, g.cluster_size(), report);
+    None
+}

@@ -1,0 +1,270 @@
+//! Changing the size of the disk, and allocating it beforehand.
+//!
+//! Growing takes a larger L1 table where needed; the header switches over to it, and to the new size, in
+//! one write. Shrinking clears what lies beyond before it says so, so that growing again shows zeroes.
+
+use super::header::{MAX_L1_BYTES, field};
+use super::image::Qcow2;
+use super::meta::{Kind, Meta};
+use super::storage::{table_bytes, write_all};
+use super::table::{L1Entry, L2Entry};
+use super::units::{Geometry, GuestCluster, GuestOffset, HostCluster, HostOffset, HostRun};
+use super::zero::Clear;
+use crate::block::{Block, Preallocation, Zero};
+use crate::error::{Error, Result};
+
+/// Refuses sizes that the geometry cannot map.
+pub(super) fn check_size(geometry: Geometry, size: u64) -> Result<()> {
+    if size > i64::MAX as u64 || geometry.l1_entries_for(size).saturating_mul(8) > MAX_L1_BYTES {
+        let what = "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
+        return Err(Error::Invalid(what.to_owned()));
+    }
+    Ok(())
+}
+
+impl Qcow2 {
+    /// Makes the disk `size` bytes long.
+    pub(super) fn resize_disk(&self, size: u64, preallocation: Preallocation) -> Result<()> {
+        let g = self.geometry;
+        if size % 512 != 0 {
+            return Err(Error::Invalid("The new size must be a multiple of 512".to_owned()));
+        }
+        check_size(g, size)?;
+        let old = self.size();
+        {
+            let (_gate, mut meta) = self.exclusive()?;
+            if g.version < 3 && !meta.snapshots.is_empty() {
+                return Err(Error::unsupported(
+                    self.file.name(),
+                    "Can't resize a v2 image which has snapshots",
+                ));
+            }
+            if meta.has_live_bitmaps() {
+                return Err(Error::unsupported(
+                    self.file.name(),
+                    "an image with bitmaps cannot be resized yet",
+                ));
+            }
+            meta.commit()?;
+        }
+        if size < old {
+            if preallocation != Preallocation::Off {
+                return Err(Error::Invalid("Preallocation can't be used for shrinking an image".to_owned()));
+            }
+            return self.shrink(old, size);
+        }
+        if size == old {
+            return Ok(());
+        }
+        self.hide_old_bytes(old, size)?;
+        {
+            let (_gate, mut meta) = self.exclusive()?;
+            meta.commit()?;
+            meta.grow_l1(g.l1_entries_for(size), size)?;
+            self.set_size(size);
+        }
+        self.cover_backing(old, size)?;
+        if preallocation != Preallocation::Off {
+            self.preallocate(old, size, preallocation)?;
+        }
+        self.flush()
+    }
+
+    /// Clears what lies beyond the old end, such as the rest of its last cluster, before it is uncovered.
+    fn hide_old_bytes(&self, old: u64, size: u64) -> Result<()> {
+        let g = self.geometry;
+        let edge = old.checked_next_multiple_of(g.cluster_size()).unwrap_or(old);
+        let _gate = self.enter()?;
+        if edge > old {
+            let cluster = g.guest_cluster(GuestOffset(old));
+            let stored = {
+                let mut meta = self.meta_write()?;
+                let entry = meta.entry(cluster)?;
+                !matches!(entry.references(g), Ok(None))
+            };
+            if stored && !self.reads_as_zero(old, edge - old)? {
+                self.write_range(&vec![0; (edge - old) as usize], old)?;
+            }
+        }
+        // Leftovers of saved machine state may lie there.
+        let end = size.checked_next_multiple_of(g.cluster_size()).unwrap_or(size);
+        let mapped = (self.meta_read()?.l1.len() as u64).saturating_mul(g.l2_coverage());
+        let end = end.min(mapped);
+        if edge < end { self.clear(edge..end, Clear::Remove) } else { Ok(()) }
+    }
+
+    /// A backing file that is longer than the disk was must not show through in what is new.
+    fn cover_backing(&self, old: u64, size: u64) -> Result<()> {
+        let Some(backing) = self.backing()? else { return Ok(()) };
+        let end =
+            size.min(backing.size().checked_next_multiple_of(self.geometry.cluster_size()).unwrap_or(size));
+        if old >= end {
+            return Ok(());
+        }
+        let _gate = self.enter()?;
+        self.zero_range(old..end, Zero::MayUnmap)
+    }
+
+    fn shrink(&self, old: u64, size: u64) -> Result<()> {
+        let g = self.geometry;
+        let (_gate, meta) = self.exclusive()?;
+        let mapped = (meta.l1.len() as u64).saturating_mul(g.l2_coverage());
+        drop(meta);
+        let edge = size.checked_next_multiple_of(g.cluster_size()).unwrap_or(size);
+        let end = old.checked_next_multiple_of(g.cluster_size()).unwrap_or(old).max(mapped);
+        if edge < end {
+            self.clear(edge..end, Clear::Remove)?;
+        }
+        let mut meta = self.meta_write()?;
+        meta.drop_tables(g.l1_entries_for(size) as usize)?;
+        meta.commit()?;
+        meta.header.size = size;
+        let bytes = meta.header.size.to_be_bytes();
+        meta.write_header_field(field::SIZE, &bytes)?;
+        self.set_size(size);
+        meta.cut_file()
+    }
+
+    /// Allocates all of `old..size`, in the way that was asked for.
+    fn preallocate(&self, old: u64, size: u64, how: Preallocation) -> Result<()> {
+        let g = self.geometry;
+        let (_gate, mut meta) = self.exclusive()?;
+        let mut cluster = GuestCluster(g.clusters_for(old));
+        let end = g.clusters_for(size);
+        let mut highest = 0;
+        while cluster.0 < end {
+            meta.make_room()?;
+            meta.l2_for_write(cluster)?;
+            let wanted = (end - cluster.0).min(g.l2_entries() - g.l2_index(cluster));
+            let run = meta.allocate(wanted)?;
+            let bytes = g.host_bytes(run);
+            let prepared = self.prepare_space(bytes.start, bytes.end, how);
+            let mut published = 0;
+            let mut result = prepared;
+            while result.is_ok() && published < run.count {
+                let host = HostOffset(bytes.start + (published << g.cluster_bits));
+                result = meta.publish(GuestCluster(cluster.0 + published), |_| L2Entry::owned(host));
+                published += u64::from(result.is_ok());
+            }
+            if let Err(error) = result {
+                let first = HostCluster(run.first.0 + published);
+                meta.give_back(HostRun { first, count: run.count - published });
+                return Err(error);
+            }
+            cluster.0 += run.count;
+            highest = highest.max(bytes.end);
+        }
+        if self.file.limits().growable && highest > self.file.size() {
+            self.file.resize(highest, Preallocation::Off)?;
+        }
+        meta.commit()
+    }
+
+    /// Makes host bytes read as zeroes in the way that was asked for.
+    fn prepare_space(&self, start: u64, end: u64, how: Preallocation) -> Result<()> {
+        let growable = self.file.limits().growable;
+        let size = self.file.size();
+        match how {
+            // What was in use before may hold anything; what lies behind the end is zero.
+            Preallocation::Off | Preallocation::Metadata => {
+                let stale = if growable { end.min(size) } else { end };
+                match start < stale {
+                    true => self.file.write_zeroes(start..stale, Zero::MayUnmap),
+                    false => Ok(()),
+                }
+            }
+            Preallocation::Falloc if growable => {
+                if start < size {
+                    self.file.write_zeroes(start..end.min(size), Zero::KeepAllocated)?;
+                }
+                if start > size {
+                    self.file.resize(start, Preallocation::Off)?;
+                }
+                if end > size { self.file.resize(end, Preallocation::Falloc) } else { Ok(()) }
+            }
+            Preallocation::Falloc => self.file.write_zeroes(start..end, Zero::KeepAllocated),
+            Preallocation::Full => {
+                let zeroes = vec![0; (end - start).min(1 << 20) as usize];
+                let mut at = start;
+                while at < end {
+                    let part = (end - at).min(zeroes.len() as u64);
+                    write_all(&*self.file, zeroes.get(..part as usize).unwrap_or_default(), at)?;
+                    at += part;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Meta {
+    /// Sets the size of the disk, with an L1 table of at least `entries`.
+    pub(super) fn grow_l1(&mut self, entries: u64, size: u64) -> Result<()> {
+        if entries <= self.l1.len() as u64 {
+            self.header.size = size;
+            let bytes = size.to_be_bytes();
+            return self.write_header_field(field::SIZE, &bytes);
+        }
+        let mut l1 = self.l1.clone();
+        l1.resize(entries as usize, 0);
+        self.switch_l1(l1, size)
+    }
+
+    /// Writes `l1` to new clusters, lets the header point there together with the disk's size, and gives up
+    /// the clusters of the old table. What the old table's entries refer to is the caller's business.
+    pub(super) fn switch_l1(&mut self, l1: Vec<u64>, size: u64) -> Result<()> {
+        let g = self.geometry;
+        let bytes = l1.len() as u64 * 8;
+        let run = self.allocate_table(g.clusters_for(bytes))?;
+        let offset = g.host_start(run.first).0;
+        let written = write_all(&*self.file, &table_bytes(&l1), offset).and_then(|()| self.commit());
+        if let Err(error) = written {
+            self.give_back(run);
+            return Err(error);
+        }
+        let old = HostRun {
+            first: HostCluster(self.header.l1_offset >> g.cluster_bits),
+            count: g.clusters_for(self.l1.len() as u64 * 8),
+        };
+        self.header.size = size;
+        self.header.l1_size = l1.len() as u32;
+        self.header.l1_offset = offset;
+        let field_bytes = self.header.size_and_l1();
+        self.write_header_field(field::SIZE, &field_bytes)?;
+        self.replace_l1(l1);
+        self.forget_metadata(old);
+        self.note_metadata(run, Kind::L1);
+        self.free_later(old, false);
+        Ok(())
+    }
+
+    /// Gives up the L2 tables from L1 index `keep` on. Their entries must be clear, or shared.
+    fn drop_tables(&mut self, keep: usize) -> Result<()> {
+        for index in keep..self.l1.len() {
+            let entry = L1Entry(self.l1.get(index).copied().unwrap_or(0));
+            if let Some(table) = self.l2_table(entry)? {
+                self.set_l1(index, L1Entry(0));
+                self.free_later(HostRun::one(self.geometry.host_cluster(table)), true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts free clusters off the end of the file.
+    fn cut_file(&mut self) -> Result<()> {
+        self.commit()?;
+        if !self.file.limits().growable {
+            return Ok(());
+        }
+        let g = self.geometry;
+        let mut end = g.clusters_for(self.file.size());
+        let before = end;
+        while end > 1 && self.refcount(HostCluster(end - 1))? == 0 {
+            end -= 1;
+        }
+        match end < before {
+            true => self.file.resize(end << g.cluster_bits, Preallocation::Off),
+            false => Ok(()),
+        }
+    }
+}

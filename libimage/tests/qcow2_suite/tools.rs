@@ -1,0 +1,103 @@
+//! QEMU's programs and other helpers. A missing program is a failure, not a reason to skip.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use libimage::format::qcow2::{OpenOptions, Qcow2};
+use libimage::storage::{FileOptions, FileStorage};
+use libimage::{Block, Result};
+
+/// A small generator of repeatable numbers (xorshift64*).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// Below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+
+    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+
+    /// Bytes that do not compress, or that do.
+    pub(crate) fn bytes(&mut self, length: usize, dull: bool) -> Vec<u8> {
+        if dull {
+            let (a, b) = (self.next() as u8 | 1, self.below(50) + 3);
+            return (0..length as u64).map(|i| if i % b == 0 { a } else { (i / 300) as u8 }).collect();
+        }
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+pub(crate) fn run(program: &str, args: &[&str]) -> Output {
+    Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} is needed by this test: {error}"))
+}
+
+/// Runs a program that must succeed; returns what it printed.
+pub(crate) fn must(program: &str, args: &[&str]) -> String {
+    let output = run(program, args);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {:?}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// QEMU finds neither errors nor leaks.
+pub(crate) fn assert_clean(path: &Path) {
+    must("qemu-img", &["check", "-f", "qcow2", path.to_str().unwrap()]);
+}
+
+/// QEMU reads exactly these bytes.
+pub(crate) fn assert_content(path: &Path, expected: &[u8]) {
+    let raw = path.with_extension("expected");
+    std::fs::write(&raw, expected).unwrap();
+    let output = run(
+        "qemu-img",
+        &["compare", "-f", "raw", "-F", "qcow2", raw.to_str().unwrap(), path.to_str().unwrap()],
+    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    std::fs::remove_file(raw).unwrap();
+}
+
+pub(crate) fn open(path: &Path) -> Result<Qcow2> {
+    Qcow2::open(Arc::new(FileStorage::open(path, FileOptions::default())?), OpenOptions::default())
+}
+
+pub(crate) fn read_all(block: &dyn Block) -> Vec<u8> {
+    let mut bytes = vec![0xee; block.size() as usize];
+    block.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// Where two byte strings first differ, for messages.
+pub(crate) fn assert_same(found: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: length");
+    if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
+        panic!("{what}: differs at {at:#x}: {:#x} instead of {:#x}", found[at], expected[at]);
+    }
+}
