@@ -12,6 +12,7 @@ use super::progress::Progress;
 use super::zero::leading_run;
 use crate::block::{Block, Zero};
 use crate::error::{Error, Result};
+use crate::format::qcow2::{Compressor, Qcow2};
 
 /// What one worker takes at a time, in bytes. A multiple of every cluster size.
 const SEGMENT: u64 = 4 << 20;
@@ -59,6 +60,45 @@ impl Target for Plain<'_> {
 
     fn starts_zeroed(&self) -> bool {
         self.starts_zeroed && self.sparse != 0
+    }
+}
+
+/// A qcow2 image whose new clusters are stored compressed.
+pub struct Compressed<'a> {
+    image: &'a Qcow2,
+    compressor: Compressor,
+    starts_zeroed: bool,
+}
+
+impl<'a> Compressed<'a> {
+    /// Compresses into `image`; `starts_zeroed` if it was freshly made.
+    pub fn new(image: &'a Qcow2, starts_zeroed: bool) -> Self {
+        Compressed { image, compressor: image.compressor(None), starts_zeroed }
+    }
+}
+
+impl Target for Compressed<'_> {
+    fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let cluster = self.compressor.cluster_size();
+        for (piece, at) in bytes.chunks(cluster).zip((offset..).step_by(cluster)) {
+            match self.compressor.compress(piece) {
+                Some(packed) => self.image.write_compressed_cluster(at, &packed)?,
+                None => self.image.write_at(piece, at)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn zero(&self, range: Range<u64>) -> Result<()> {
+        self.image.write_zeroes(range, Zero::MayUnmap)
+    }
+
+    fn granularity(&self) -> usize {
+        self.compressor.cluster_size()
+    }
+
+    fn starts_zeroed(&self) -> bool {
+        self.starts_zeroed
     }
 }
 

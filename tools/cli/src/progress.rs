@@ -1,6 +1,7 @@
-//! Progress bars on a terminal, and nothing where there is none.
+//! Progress for people: bars on a terminal, and the percentage line that scripts of qemu-img read.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,5 +65,67 @@ impl Drop for Steps {
         if let Some(step) = &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
             step.bar.finish_and_clear();
         }
+    }
+}
+
+/// `    (12.34/100%)` on standard output, over and over on one line.
+pub struct Percent {
+    quiet: bool,
+    total: AtomicU64,
+    done: AtomicU64,
+    shown: Mutex<f64>,
+    finished: AtomicBool,
+}
+
+impl Percent {
+    /// Prints nothing if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Percent {
+            quiet,
+            total: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            shown: Mutex::new(-1.0),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// Prints the last percentage and ends the line.
+    pub fn finish(&self) {
+        if !self.quiet && !self.finished.swap(true, Ordering::Relaxed) {
+            self.print(100.0);
+            let _ = writeln!(std::io::stdout());
+        }
+    }
+
+    fn print(&self, percent: f64) {
+        let mut out = std::io::stdout().lock();
+        // Whoever does not read the progress any more does not miss it.
+        let _ = write!(out, "    ({percent:3.2}/100%)\r");
+        let _ = out.flush();
+    }
+}
+
+impl Progress for Percent {
+    fn step(&self, _what: &str, units: u64) {
+        self.total.store(units, Ordering::Relaxed);
+        self.advance(0);
+    }
+
+    fn advance(&self, units: u64) {
+        let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
+        let total = self.total.load(Ordering::Relaxed);
+        if self.quiet {
+            return;
+        }
+        let percent = if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if percent - *shown >= 1.0 {
+            *shown = percent;
+            self.print(percent);
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        crate::interrupt::requested()
     }
 }

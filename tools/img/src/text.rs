@@ -1,0 +1,44 @@
+//! What all commands print alike: errors and warnings under the name that the program was called by.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The name of the program as it was called: `img`, or `qemu-img` through a link of that name.
+pub(crate) fn program() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let first = std::env::args_os().next().unwrap_or_default();
+        let name = Path::new(&first).file_name().map(|n| n.to_string_lossy().into_owned());
+        name.unwrap_or_else(|| "img".to_owned())
+    })
+}
+
+/// An error that ends the command.
+pub(crate) fn error(text: &str) {
+    eprintln!("{}: {text}", program());
+}
+
+/// Something the user should know.
+pub(crate) fn warning(text: &str) {
+    eprintln!("{}: warning: {text}", program());
+}
+
+/// Said when a writable image's format was only guessed.
+pub(crate) fn warn_guessed(name: &str) {
+    eprintln!("WARNING: Image format was not specified for '{name}' and probing guessed raw.");
+    eprintln!(
+        "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted."
+    );
+    eprintln!("         Specify the 'raw' format explicitly to remove the restrictions.");
+}
+
+/// Lines of JSON with the four-space indent that diffs of existing tools expect.
+pub(crate) fn json(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    // A value in memory always has a text.
+    let _ = serde::Serialize::serialize(value, &mut serializer);
+    out.push(b'\n');
+    String::from_utf8(out).unwrap_or_default()
+}
