@@ -1,3 +1,12 @@
 //! Builds the appliance and boots it on the best back-end there is.
 
+#![deny(unsafe_code)]
+
+pub mod backend;
 pub mod build;
+mod devices;
+mod log;
+mod process;
+mod sandbox;
+pub mod tcg;
+pub mod uml;

@@ -156,7 +156,7 @@ fn wait(stop: &Stop, bell: Option<BorrowedFd<'_>>, source: Option<(BorrowedFd<'_
 }
 
 /// `EventFd` of vmm-sys-util predates the standard library's borrowed descriptors.
-pub(super) fn borrow(event: &EventFd) -> BorrowedFd<'_> {
+pub(crate) fn borrow(event: &EventFd) -> BorrowedFd<'_> {
     // SAFETY: the descriptor is open for as long as `event` lives, which the result borrows.
     unsafe { BorrowedFd::borrow_raw(event.as_raw_fd()) }
 }

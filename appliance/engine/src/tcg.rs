@@ -1,0 +1,120 @@
+//! The `tcg` back-end: QEMU's system emulator, without KVM.
+//!
+//! It runs anywhere QEMU does and any kernel at all, ten times slower than the others. Disks are ours over
+//! vhost-user; the port is QEMU's own, with a socket of ours behind it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use vmm_mini::virtio::device::VirtioDevice;
+use vmm_mini::virtio::transport::vhost_user::Server;
+
+use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
+use crate::devices::Disks;
+use crate::log::KernelLog;
+use crate::process::{Process, inherited, open};
+use crate::sandbox::{Child, Program};
+
+/// Without a BIOS's devices there is less to look for.
+const MACHINE: &str = "q35,smm=off,hpet=off,usb=off,sata=off,smbus=off,vmport=off,memory-backend=ram";
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+const CMDLINE: &str = "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off nokaslr random.trust_cpu=1 \
+                       no_timer_check tsc=reliable 8250.nr_uarts=1 cryptomgr.notests rdinit=/init";
+/// What QEMU itself needs beside the guest's memory.
+const OWN_MEMORY: u64 = 64 << 20;
+
+/// QEMU with one kernel.
+#[derive(Debug, Clone)]
+pub struct Tcg {
+    qemu: PathBuf,
+    kernel: PathBuf,
+}
+
+impl Tcg {
+    /// Uses `qemu`, a `qemu-system-x86_64`, and `kernel`: an ELF vmlinux with a PVH note, which boots
+    /// soonest, or a bzImage.
+    pub fn new(qemu: impl Into<PathBuf>, kernel: impl Into<PathBuf>) -> Self {
+        Tcg { qemu: qemu.into(), kernel: kernel.into() }
+    }
+}
+
+impl Backend for Tcg {
+    fn name(&self) -> &'static str {
+        "tcg"
+    }
+
+    fn launch(&self, spec: LaunchSpec) -> Result<Box<dyn Machine>, LaunchError> {
+        let file = open("QEMU", &self.qemu)?;
+        let kernel = open("the kernel", &self.kernel)?;
+        let initrd = open("the initial root file system", &spec.initrd)?;
+        let disks = Disks::new(spec.disks, spec.spare_slots)?;
+        let port = |source| LaunchError::Device { what: "the agent's port".into(), source };
+        let (rpc, theirs) = UnixStream::pair().map_err(port)?;
+
+        let memory = format!("memory-backend-memfd,id=ram,size={}M,share=on", spec.memory_mib);
+        let mut arguments = Arguments::default();
+        arguments.option("-M", MACHINE);
+        arguments.option("-object", memory);
+        arguments.option("-m", spec.memory_mib.to_string());
+        arguments.option("-smp", spec.cpus.max(1).to_string());
+        arguments.option("-accel", "tcg,thread=multi,tb-size=256");
+        arguments.option("-cpu", "max");
+        for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+            arguments.0.push(flag.into());
+        }
+        arguments.option("-display", "none");
+        arguments.option("-serial", "stdio");
+        arguments.option("-sandbox", SANDBOX);
+        arguments.option("-kernel", inherited(&kernel));
+        arguments.option("-initrd", inherited(&initrd));
+        let extra: String = spec.cmdline.iter().map(|word| format!(" {word}")).collect();
+        arguments.option("-append", format!("{CMDLINE}{extra}"));
+
+        let mut keep = vec![kernel, initrd];
+        let mut servers = Vec::new();
+        for (number, device) in disks.devices.iter().enumerate() {
+            let what = || format!("virtio device {number}");
+            let failed = |source| LaunchError::Device { what: what(), source };
+            let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+            arguments.socket(&format!("disk{number}"), &theirs);
+            let options = format!("vhost-user-blk-pci,chardev=disk{number},num-queues=1,disable-legacy=on");
+            arguments.option("-device", options);
+            keep.push(OwnedFd::from(theirs));
+            let device = Arc::clone(device) as Arc<dyn VirtioDevice>;
+            servers.push(Server::serve(format!("vhost-{number}"), ours, device).map_err(failed)?);
+        }
+        arguments.socket("rpc", &theirs);
+        arguments.option("-device", "virtio-serial-pci,disable-legacy=on");
+        arguments.option("-device", format!("virtserialport,chardev=rpc,name={RPC_PORT}"));
+        keep.push(OwnedFd::from(theirs));
+
+        let failed = |source| LaunchError::Process { program: "QEMU", source };
+        let (log, output) = io::pipe().map_err(failed)?;
+        let (log, reader) = KernelLog::collect(log, spec.console).map_err(failed)?;
+        // Guest memory is a memfd, which needs no room in any file system.
+        let program =
+            Program { file, name: "qemu-system-x86_64".into(), keep, output: output.into(), memory: OWN_MEMORY };
+        let at_end = || drop((servers, reader));
+        let child = Child::spawn(program, move |_| arguments.0.clone(), at_end).map_err(failed)?;
+        Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))
+    }
+}
+
+/// A command line in the making.
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn option(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.extend([name.into(), value.into()]);
+    }
+
+    /// A socket that QEMU inherits under its number.
+    fn socket(&mut self, id: &str, stream: &UnixStream) {
+        self.option("-chardev", format!("socket,id={id},fd={}", stream.as_raw_fd()));
+    }
+}
