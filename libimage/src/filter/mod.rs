@@ -1,7 +1,9 @@
 //! Block devices over other block devices.
 
 pub mod concat;
+pub mod fault;
 pub mod slice;
+pub mod trace;
 
 pub use concat::Concat;
 pub use slice::Slice;
