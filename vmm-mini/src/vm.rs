@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::boot::{self, acpi, layout};
@@ -48,14 +47,12 @@ impl Vm {
         config.check(machine.max_vcpus())?;
         kick::install_handler()?;
 
-        memory
-            .write_slice(&acpi::tables(config.vcpus), GuestAddress(layout::ACPI.start))
-            .map_err(Error::place("the ACPI tables"))?;
+        let rsdp = boot::place_firmware(&memory, config.vcpus)?;
         let request = boot::Request {
             kernel: &config.kernel,
             initrd: config.initrd.as_deref(),
             cmdline: &config.cmdline,
-            rsdp: Some(layout::ACPI.start),
+            rsdp: Some(rsdp),
             memory_bytes: bytes,
         };
         let entry = boot::load(&memory, &request)?;

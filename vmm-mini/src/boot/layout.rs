@@ -28,6 +28,8 @@ pub const CMDLINE_MAX: usize = 0x1_0000;
 pub const LOW_RAM_END: u64 = 0x9_fc00;
 /// ACPI tables, reserved in every memory map that the guest is given; the root pointer comes first.
 pub const ACPI: Range<u64> = 0xe_0000..0x10_0000;
+/// Where a processor in real mode begins after a reset; the last bytes of [`ACPI`]'s range.
+pub const RESET_VECTOR: u64 = 0xf_fff0;
 /// Kernels load at or above this address.
 pub const HIGH_RAM_START: u64 = 0x10_0000;
 

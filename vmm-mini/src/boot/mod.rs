@@ -150,6 +150,29 @@ pub struct Request<'a> {
     pub memory_bytes: u64,
 }
 
+/// Real-mode code at the reset vector: `mov al, RESET; mov dx, PORT; out dx, al; hlt; jmp` to the `hlt`.
+///
+/// There is no firmware, but a kernel on a hardware-reduced ACPI machine that finds no EFI either resets by
+/// jumping to where firmware would be.
+fn reset_code() -> [u8; 9] {
+    let [low, high] = layout::RESET_PORT.to_le_bytes();
+    [0xb0, acpi::RESET_VALUE, 0xba, low, high, 0xee, 0xf4, 0xeb, 0xfd]
+}
+
+/// Puts what firmware would have left into guest memory: ACPI tables for `processors` processors, and the
+/// code at the reset vector. Returns the address of the ACPI root pointer.
+///
+/// # Errors
+/// When guest memory is too small.
+pub fn place_firmware(memory: &GuestMemory, processors: u8) -> Result<u64> {
+    let at = GuestAddress(layout::ACPI.start);
+    memory.write_slice(&acpi::tables(processors), at).map_err(Error::place("the ACPI tables"))?;
+    memory
+        .write_slice(&reset_code(), GuestAddress(layout::RESET_VECTOR))
+        .map_err(Error::place("the reset vector"))?;
+    Ok(at.0)
+}
+
 /// Puts kernel, initrd, command line and boot structures into guest memory and says where to begin.
 ///
 /// # Errors

@@ -4,6 +4,9 @@ pub mod cpuid;
 pub mod interrupts;
 pub mod kick;
 pub mod machine;
+pub mod probe;
 pub mod registers;
 pub mod vcpu;
+
+pub use probe::{Unusable, probe};
 

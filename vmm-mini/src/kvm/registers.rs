@@ -112,6 +112,16 @@ pub fn enter(vcpu: &VcpuFd, memory: &GuestMemory, entry: Entry) -> Result<()> {
     vcpu.set_regs(&regs).map_err(Error::kvm("set a vCPU's registers"))
 }
 
+/// Moves the descriptor table to `address`; segments keep what they hold.
+///
+/// # Errors
+/// When KVM refuses the state.
+pub(super) fn set_descriptor_table(vcpu: &VcpuFd, address: u64) -> Result<()> {
+    let mut sregs = vcpu.get_sregs().map_err(Error::kvm("read a vCPU's segments"))?;
+    sregs.gdt.base = address;
+    vcpu.set_sregs(&sregs).map_err(Error::kvm("set a vCPU's segments"))
+}
+
 /// What firmware would have left in every processor: fast strings, write-back memory, and on the boot
 /// processor the legacy interrupt pin routed through the local APIC.
 ///

@@ -104,7 +104,7 @@ fn visit(vcpu: &mut Kickable, buses: &Buses) -> Option<Exit> {
 }
 
 /// KVM's internal error, with its kind and data: mostly an instruction it cannot emulate.
-fn internal_error(vcpu: &mut Kickable) -> String {
+pub(super) fn internal_error(vcpu: &mut Kickable) -> String {
     const KINDS: [&str; 5] =
         ["", "emulation failed", "simultaneous exceptions", "delivery of an event failed", "unexpected exit"];
     // SAFETY: the exit reason was KVM_EXIT_INTERNAL_ERROR, for which this member of the union is valid.
