@@ -5,4 +5,17 @@
 //! device serves a virtual machine over PCI and another process over vhost-user.
 
 pub mod boot;
+pub mod bus;
+pub mod config;
+pub mod error;
+pub mod kvm;
+pub mod legacy;
+pub mod lifecycle;
+pub mod memory;
 pub mod virtio;
+pub mod vm;
+
+pub use config::Config;
+pub use error::{Error, Result};
+pub use lifecycle::Exit;
+pub use vm::Vm;
