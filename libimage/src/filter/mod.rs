@@ -6,4 +6,6 @@ pub mod slice;
 pub mod trace;
 
 pub use concat::Concat;
+pub use fault::Fault;
 pub use slice::Slice;
+pub use trace::{Event, Trace};
