@@ -59,7 +59,8 @@ impl Vm {
 
         let lifecycle = Arc::new(Lifecycle::default());
         let platform: Arc<dyn Platform> = Arc::new(Interrupts::new(machine.vm().clone()));
-        let pci = PciRoot::new(&config.devices, &memory, &platform).map_err(Error::system("plug a device in"))?;
+        let pci =
+            PciRoot::new(&config.devices, &memory, &platform).map_err(Error::system("plug a device in"))?;
         let pci = Arc::new(pci);
         let tail = Tail::default();
         let irq = EventFd::new(EFD_NONBLOCK).map_err(Error::system("create an event"))?;

@@ -157,6 +157,10 @@ impl fmt::Display for Died {
             Ended::Signalled(libc::SIGABRT | libc::SIGSEGV) => write!(f, "crashed")?,
             Ended::Signalled(signal) => write!(f, "was ended by signal {signal}")?,
         }
-        if self.last_words.is_empty() { Ok(()) } else { write!(f, ". Its kernel's last words:\n{}", self.last_words) }
+        if self.last_words.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ". Its kernel's last words:\n{}", self.last_words)
+        }
     }
 }

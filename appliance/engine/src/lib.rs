@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod build;
 mod devices;
+pub mod kvm;
 mod log;
 mod process;
 mod sandbox;

@@ -157,7 +157,9 @@ impl Shared {
         };
         match status.and_then(|status| status.exit_status()) {
             Some(code) => Ended::Exited(code),
-            None => Ended::Signalled(status.and_then(|status| status.terminating_signal()).unwrap_or(libc::SIGKILL)),
+            None => Ended::Signalled(
+                status.and_then(|status| status.terminating_signal()).unwrap_or(libc::SIGKILL),
+            ),
         }
     }
 }

@@ -2,4 +2,7 @@
 //! they cannot. Callers see one [`Guest`] that implements the actions and do not have to care.
 
 pub mod direct;
+pub mod guest;
 pub mod inspect;
+
+pub use guest::{Drive, Guest, How, Settings};

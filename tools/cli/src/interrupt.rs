@@ -20,3 +20,11 @@ pub fn watch() {
 pub fn requested() -> bool {
     REQUESTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
+
+/// Calls `act` at every interrupt from now on, in a thread of its own, instead of ending the program.
+pub fn on_interrupt(act: impl Fn() + Send + 'static) {
+    // Without a handler an interrupt ends the program, as it would anyway.
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT]) {
+        std::thread::spawn(move || signals.forever().for_each(|_| act()));
+    }
+}

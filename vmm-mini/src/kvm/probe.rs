@@ -41,7 +41,9 @@ pub enum Unusable {
         what: String,
     },
     /// The guest was too slow.
-    #[error("KVM is too slow to run guests: the test guest {doing} and had not finished after {TIME_LIMIT:?}")]
+    #[error(
+        "KVM is too slow to run guests: the test guest {doing} and had not finished after {TIME_LIMIT:?}"
+    )]
     Slow {
         /// What the guest was doing.
         doing: &'static str,

@@ -1,0 +1,329 @@
+//! From an installed appliance to a running one: chooses the back-end, attaches the disks, and waits for
+//! the agent's first answer.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use guestd_api::{Actions, Call, Context, Value};
+use libimage::Block;
+use libimage::format::raw::Raw;
+use libimage::storage::{FileOptions, FileStorage};
+use libimage::volume;
+
+use crate::backend::{Backend, Died, Drive, LaunchError, LaunchSpec, LogSink, Machine};
+use crate::build::{self, Appliance};
+use crate::kvm::Kvm;
+use crate::rpc::Client;
+use crate::tcg::Tcg;
+use crate::uml::Uml;
+
+use vmm_mini::kvm::probe::Unusable;
+
+/// Serial number of the disk with the tools.
+const ROOT_SERIAL: &str = "dw-root";
+/// Disks that can be added while the appliance runs.
+const SPARE_SLOTS: usize = 4;
+/// How long a dying machine may take to say its last words.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a machine may take to power off by itself.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// Which back-end to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// A virtual machine on KVM.
+    Kvm,
+    /// User-Mode Linux.
+    Uml,
+    /// A virtual machine emulated by QEMU.
+    Tcg,
+}
+
+impl FromStr for Choice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Choice::Auto),
+            "kvm" => Ok(Choice::Kvm),
+            "uml" => Ok(Choice::Uml),
+            "tcg" => Ok(Choice::Tcg),
+            _ => Err(Error::Choice(format!("There is no back-end '{text}': it is auto, kvm, uml or tcg"))),
+        }
+    }
+}
+
+impl Choice {
+    /// What `$DISKWRIGHT_BACKEND` says, or [`Choice::Auto`].
+    ///
+    /// # Errors
+    /// When it says something else than a back-end's name.
+    pub fn from_environment() -> Result<Self, Error> {
+        env::var("DISKWRIGHT_BACKEND").map_or(Ok(Choice::Auto), |name| name.parse())
+    }
+}
+
+/// How the appliance is run.
+pub struct Settings {
+    /// The back-end.
+    pub choice: Choice,
+    /// Guest memory in MiB.
+    pub memory_mib: u32,
+    /// Processors, where the back-end can have more than one.
+    pub cpus: u8,
+    /// Where the kernel's messages go.
+    pub console: Option<LogSink>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { choice: Choice::Auto, memory_mib: 512, cpus: 1, console: None }
+    }
+}
+
+/// Why there is no running appliance.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The wish cannot be met.
+    #[error("{0}")]
+    Choice(String),
+    /// The appliance is not there or damaged.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// A disk could not be opened.
+    #[error(transparent)]
+    Image(#[from] libimage::Error),
+    /// The machine could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// It ended before it answered.
+    #[error(transparent)]
+    Died(#[from] Died),
+    /// It does not answer.
+    #[error("The appliance ({backend}) does not answer")]
+    Silent {
+        /// Which back-end.
+        backend: &'static str,
+        /// What was tried.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A running appliance. Dropping it cuts its power; [`Running::shut_down`] is the gentle way.
+pub struct Running {
+    backend: &'static str,
+    client: Client,
+    machine: Mutex<Box<dyn Machine>>,
+}
+
+/// Boots the appliance with `disks`; each may be read-only. `notice` is told, in a line, why a better
+/// back-end than the one chosen is not used.
+///
+/// # Errors
+/// When no back-end works here, or the machine does not come up. Nothing keeps running then.
+pub fn launch(disks: Vec<(Arc<dyn Block>, bool)>, settings: Settings, notice: &dyn Fn(&str)) -> Result<Running, Error> {
+    let appliance = Appliance::installed()?;
+    let backend = choose(settings.choice, &appliance, notice)?;
+    let initrd = if backend.name() == "uml" { appliance.uml_initrd() } else { appliance.pc_initrd() };
+    let raid6 = disks.iter().any(|(disk, _)| may_hold_raid6(disk));
+    let named = |(index, (block, read_only)): (usize, (Arc<dyn Block>, bool))| Drive {
+        read_only: read_only || block.is_read_only(),
+        block,
+        serial: format!("dw-{index}"),
+        block_size: 512,
+    };
+    let mut drives: Vec<Drive> = disks.into_iter().enumerate().map(named).collect();
+    drives.push(Drive { block: root_disk(&appliance)?, serial: ROOT_SERIAL.to_owned(), read_only: true, block_size: 512 });
+    let spec = LaunchSpec {
+        initrd,
+        cmdline: Vec::new(),
+        memory_mib: settings.memory_mib,
+        cpus: settings.cpus,
+        disks: drives,
+        spare_slots: SPARE_SLOTS,
+        raid6,
+        console: settings.console,
+    };
+    let mut machine = backend.launch(spec)?;
+    let stream = machine.rpc().map_err(|e| Error::Silent { backend: backend.name(), source: e.into() })?;
+    match Client::new(stream) {
+        Ok(client) => Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine) }),
+        Err(error) => {
+            // If it died, how it died says more than that it does not answer.
+            machine.wait(LAST_WORDS);
+            Err(match Died::of(backend.name(), &*machine) {
+                Some(died) => died.into(),
+                None => Error::Silent { backend: backend.name(), source: error.into() },
+            })
+        }
+    }
+}
+
+/// The root image is shared by all machines: no lock, nobody ever writes to it.
+fn root_disk(appliance: &Appliance) -> Result<Arc<dyn Block>, Error> {
+    let options = FileOptions { read_only: true, force_share: true };
+    let storage = FileStorage::open(appliance.root_image(), options)?;
+    Ok(Arc::new(Raw::new(Arc::new(storage))))
+}
+
+fn choose(choice: Choice, appliance: &Appliance, notice: &dyn Fn(&str)) -> Result<Box<dyn Backend>, Error> {
+    let kvm = || Box::new(Kvm::new(appliance.pc_kernel())) as Box<dyn Backend>;
+    let uml = || Box::new(Uml::new(appliance.uml_kernel())) as Box<dyn Backend>;
+    let tcg = || match find_program("qemu-system-x86_64") {
+        Some(qemu) => Ok(Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>),
+        None => Err("QEMU is not installed (package qemu-system-x86)".to_owned()),
+    };
+    match choice {
+        Choice::Kvm => Ok(kvm()),
+        Choice::Uml => uml_works().map(|()| uml()).map_err(Error::Choice),
+        Choice::Tcg => tcg().map_err(Error::Choice),
+        Choice::Auto => {
+            let Err(no_kvm) = kvm_works() else { return Ok(kvm()) };
+            match uml_works() {
+                Ok(()) => {
+                    notice(&format!("KVM is not used: {no_kvm}. User-Mode Linux runs the appliance"));
+                    Ok(uml())
+                }
+                Err(no_uml) => {
+                    let backend = tcg().map_err(|no_tcg| {
+                        Error::Choice(format!("No back-end works here. kvm: {no_kvm}; uml: {no_uml}; tcg: {no_tcg}"))
+                    })?;
+                    notice(&format!("KVM is not used: {no_kvm}; nor User-Mode Linux: {no_uml}. QEMU runs the appliance, slowly"));
+                    Ok(backend)
+                }
+            }
+        }
+    }
+}
+
+/// Whether this host's KVM runs an ordinary kernel; if not, why. Asked once per boot of the host, because
+/// asking takes a moment where the answer is no.
+pub fn kvm_works() -> Result<(), String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let known = build::cache_dir().ok().map(|dir| dir.join(format!("kvm-{}", boot.trim())));
+    const USABLE: &str = "usable";
+    if let Some(answer) = known.as_ref().and_then(|path| fs::read_to_string(path).ok()) {
+        return if answer == USABLE { Ok(()) } else { Err(answer) };
+    }
+    if !Path::new("/dev/kvm").exists() {
+        return Err("there is no /dev/kvm".to_owned());
+    }
+    let answer = vmm_mini::kvm::probe();
+    // Missing permissions and a busy host may be different next time.
+    let is_lasting = matches!(answer, Ok(()) | Err(Unusable::Guest { .. }));
+    let answer = answer.map_err(|why| why.to_string());
+    if let Some(path) = known.filter(|_| is_lasting) {
+        // Without a place to write it down it is asked again next time.
+        let _ = fs::write(path, answer.as_ref().map_or_else(String::as_str, |()| USABLE));
+    }
+    answer
+}
+
+/// Whether User-Mode Linux can run here; if not, why.
+fn uml_works() -> Result<(), String> {
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    match scope.trim() {
+        "3" => Err("this system forbids ptrace (kernel.yama.ptrace_scope is 3)".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
+}
+
+/// Could this disk make the kernel compute RAID-6 parity? It and its partitions are looked at; for what
+/// lies deeper (in logical volumes, behind encryption) the agent refuses and names the remedy.
+fn may_hold_raid6(disk: &Arc<dyn Block>) -> bool {
+    // What cannot be read here will not be read there either.
+    let table = volume::partitions(disk).ok().flatten();
+    let starts = table.iter().flat_map(|t| &t.partitions).map(|p| p.start);
+    starts.chain([0]).any(|at| btrfs_raid56(&**disk, at) || md_raid6(&**disk, at))
+}
+
+/// btrfs with profiles RAID5 or RAID6: bit 7 of the incompatible features.
+fn btrfs_raid56(disk: &dyn Block, start: u64) -> bool {
+    const SUPERBLOCK: u64 = 64 << 10;
+    const FEATURES: usize = 0xbc;
+    let mut superblock = [0; 0x100];
+    let read = disk.read_at(&mut superblock, start.saturating_add(SUPERBLOCK));
+    read.is_ok() && &superblock[0x40..0x48] == b"_BHRfS_M" && superblock[FEATURES] & 0x80 != 0
+}
+
+/// A member of an md array of level 6, metadata 1.1 or 1.2.
+fn md_raid6(disk: &dyn Block, start: u64) -> bool {
+    const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+    [0, 4096].into_iter().any(|offset| {
+        let mut superblock = [0; 256];
+        let read = disk.read_at(&mut superblock, start.saturating_add(offset));
+        read.is_ok() && superblock[..4] == MAGIC && superblock[72..76] == 6u32.to_le_bytes()
+    })
+}
+
+impl Running {
+    /// The back-end's name.
+    pub fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// Puts a disk into a spare slot, or takes it out.
+    ///
+    /// # Errors
+    /// When there is no such slot.
+    pub fn set_slot(&self, index: usize, block: Option<Arc<dyn Block>>) -> io::Result<()> {
+        self.machine().set_slot(index, block)
+    }
+
+    /// The process that the machine runs in, when that is not this one.
+    pub fn process_id(&self) -> Option<i32> {
+        self.machine().process_id()
+    }
+
+    /// What the guest's kernel has said.
+    pub fn kernel_log(&self) -> String {
+        self.machine().kernel_log()
+    }
+
+    /// Unmounts everything, powers the machine off and waits for that: all data is then in the disks.
+    ///
+    /// # Errors
+    /// When the agent reports that not everything could be written.
+    pub fn shut_down(self) -> guestd_api::Result<()> {
+        let done = self.client.shutdown();
+        self.machine().wait(SHUTDOWN);
+        done.map_err(|error| self.explain(error))
+    }
+
+    fn machine(&self) -> std::sync::MutexGuard<'_, Box<dyn Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A machine that died says why the line is dead.
+    fn explain(&self, error: guestd_api::Error) -> guestd_api::Error {
+        if !matches!(error, guestd_api::Error::Disconnected(_)) {
+            return error;
+        }
+        let machine = self.machine();
+        machine.wait(LAST_WORDS);
+        match Died::of(self.backend, &**machine) {
+            Some(died) => guestd_api::Error::Disconnected(died.to_string()),
+            None => error,
+        }
+    }
+}
+
+impl Actions for Running {
+    fn call(&self, call: &Call, context: &mut Context<'_>) -> guestd_api::Result<Value> {
+        self.client.call(call, context).map_err(|error| self.explain(error))
+    }
+}

@@ -1,0 +1,34 @@
+//! The host's side of uploads and downloads: files, `-`, and text that stands in the script itself.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use guestd_api::GuestString;
+
+/// The marker that begins text in the script: `upload -<<END /file`.
+pub(crate) const HERE: &str = "-<<";
+
+/// Opens what is uploaded. `here` is the text that followed the command, where it asked for that.
+pub(crate) fn input(word: &GuestString, here: Option<&str>) -> Result<Box<dyn Read>> {
+    if let Some(text) = here {
+        return Ok(Box::new(Cursor::new(text.to_owned().into_bytes())));
+    }
+    if word == "-" {
+        return Ok(Box::new(io::stdin()));
+    }
+    let path = Path::new(word.as_os_str());
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    Ok(Box::new(file))
+}
+
+/// Opens where a download goes.
+pub(crate) fn output(word: &GuestString) -> Result<Box<dyn Write>> {
+    if word == "-" {
+        return Ok(Box::new(io::stdout()));
+    }
+    let path = Path::new(word.as_os_str());
+    let file = File::create(path).with_context(|| path.display().to_string())?;
+    Ok(Box::new(file))
+}
