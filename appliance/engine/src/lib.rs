@@ -1,3 +1,4 @@
 //! Builds the appliance and boots it on the best back-end there is.
 
 pub mod build;
+pub mod rpc;
