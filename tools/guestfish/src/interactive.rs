@@ -30,7 +30,12 @@ struct Commands {
 impl Completer for Commands {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = &line[..position];
         let start = typed.rfind(char::is_whitespace).map_or(0, |at| at + 1);
         let before = typed[..start].trim();
@@ -40,7 +45,10 @@ impl Completer for Commands {
         let word = typed[start..].trim_start_matches('-').replace('_', "-");
         let begin = position - word.len();
         let found = self.names.iter().filter(|name| name.starts_with(&word));
-        Ok((begin, found.map(|name| Pair { display: name.clone(), replacement: format!("{name} ") }).collect()))
+        Ok((
+            begin,
+            found.map(|name| Pair { display: name.clone(), replacement: format!("{name} ") }).collect(),
+        ))
     }
 }
 
@@ -52,7 +60,8 @@ pub(crate) fn run(session: &mut Session) -> Result<()> {
     println!("{WELCOME}");
     let mut names: Vec<String> = local::names().collect();
     names.sort();
-    let mut editor: Editor<Commands, FileHistory> = Editor::with_config(Config::builder().auto_add_history(true).build())?;
+    let mut editor: Editor<Commands, FileHistory> =
+        Editor::with_config(Config::builder().auto_add_history(true).build())?;
     editor.set_helper(Some(Commands { names }));
     let history = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".guestfish"));
     if let Some(file) = &history {

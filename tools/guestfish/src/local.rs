@@ -36,22 +36,112 @@ pub(crate) struct Local {
 
 /// All of them.
 pub(crate) static COMMANDS: &[Local] = &[
-    Local { name: "add-drive", aliases: &["add"], arguments: "filename [readonly:true|false] [format:raw|qcow2]", summary: "Add a disk image", run: add_drive },
-    Local { name: "add-drive-ro", aliases: &["add-ro"], arguments: "filename", summary: "Add a disk image that is never written", run: add_drive_ro },
-    Local { name: "alloc", aliases: &["allocate"], arguments: "filename size", summary: "Make a raw image with all its space allocated, and add it", run: alloc },
-    Local { name: "copy-in", aliases: &[], arguments: "local [local ...] /remotedir", summary: "Copy files and directories of the host into a directory of the guest", run: copy_in },
-    Local { name: "copy-out", aliases: &[], arguments: "remote [remote ...] localdir", summary: "Copy files and directories of the guest into a directory of the host", run: copy_out },
+    Local {
+        name: "add-drive",
+        aliases: &["add"],
+        arguments: "filename [readonly:true|false] [format:raw|qcow2]",
+        summary: "Add a disk image",
+        run: add_drive,
+    },
+    Local {
+        name: "add-drive-ro",
+        aliases: &["add-ro"],
+        arguments: "filename",
+        summary: "Add a disk image that is never written",
+        run: add_drive_ro,
+    },
+    Local {
+        name: "alloc",
+        aliases: &["allocate"],
+        arguments: "filename size",
+        summary: "Make a raw image with all its space allocated, and add it",
+        run: alloc,
+    },
+    Local {
+        name: "copy-in",
+        aliases: &[],
+        arguments: "local [local ...] /remotedir",
+        summary: "Copy files and directories of the host into a directory of the guest",
+        run: copy_in,
+    },
+    Local {
+        name: "copy-out",
+        aliases: &[],
+        arguments: "remote [remote ...] localdir",
+        summary: "Copy files and directories of the guest into a directory of the host",
+        run: copy_out,
+    },
     Local { name: "echo", aliases: &[], arguments: "[text ...]", summary: "Print words", run: echo },
-    Local { name: "edit", aliases: &["vi", "emacs"], arguments: "filename", summary: "Edit a file of the guest with $EDITOR", run: edit },
-    Local { name: "glob", aliases: &[], arguments: "command [argument ...]", summary: "Run a command for every path that wildcards in its arguments match", run: glob },
-    Local { name: "help", aliases: &[], arguments: "[command]", summary: "List all commands, or explain one", run: show_help },
-    Local { name: "lcd", aliases: &[], arguments: "directory", summary: "Change the directory on the host", run: lcd },
-    Local { name: "more", aliases: &["less"], arguments: "filename", summary: "Page through a file of the guest with $PAGER", run: more },
-    Local { name: "quit", aliases: &["exit", "q"], arguments: "", summary: "Leave; everything is written out first", run: quit },
-    Local { name: "run", aliases: &["launch"], arguments: "", summary: "Make the disks that were added available", run: launch },
-    Local { name: "shutdown", aliases: &["kill-subprocess"], arguments: "", summary: "End the guest; everything is on its disks then", run: shutdown },
-    Local { name: "sparse", aliases: &[], arguments: "filename size", summary: "Make a raw image without allocating its space, and add it", run: sparse },
-    Local { name: "time", aliases: &[], arguments: "command [argument ...]", summary: "Run a command and tell how long it took", run: time },
+    Local {
+        name: "edit",
+        aliases: &["vi", "emacs"],
+        arguments: "filename",
+        summary: "Edit a file of the guest with $EDITOR",
+        run: edit,
+    },
+    Local {
+        name: "glob",
+        aliases: &[],
+        arguments: "command [argument ...]",
+        summary: "Run a command for every path that wildcards in its arguments match",
+        run: glob,
+    },
+    Local {
+        name: "help",
+        aliases: &[],
+        arguments: "[command]",
+        summary: "List all commands, or explain one",
+        run: show_help,
+    },
+    Local {
+        name: "lcd",
+        aliases: &[],
+        arguments: "directory",
+        summary: "Change the directory on the host",
+        run: lcd,
+    },
+    Local {
+        name: "more",
+        aliases: &["less"],
+        arguments: "filename",
+        summary: "Page through a file of the guest with $PAGER",
+        run: more,
+    },
+    Local {
+        name: "quit",
+        aliases: &["exit", "q"],
+        arguments: "",
+        summary: "Leave; everything is written out first",
+        run: quit,
+    },
+    Local {
+        name: "run",
+        aliases: &["launch"],
+        arguments: "",
+        summary: "Make the disks that were added available",
+        run: launch,
+    },
+    Local {
+        name: "shutdown",
+        aliases: &["kill-subprocess"],
+        arguments: "",
+        summary: "End the guest; everything is on its disks then",
+        run: shutdown,
+    },
+    Local {
+        name: "sparse",
+        aliases: &[],
+        arguments: "filename size",
+        summary: "Make a raw image without allocating its space, and add it",
+        run: sparse,
+    },
+    Local {
+        name: "time",
+        aliases: &[],
+        arguments: "command [argument ...]",
+        summary: "Run a command and tell how long it took",
+        run: time,
+    },
 ];
 
 /// Finds a command of the shell; hyphens and underscores are the same.
@@ -62,7 +152,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Local> {
 
 /// The names of everything that can be typed, for completion and suggestions.
 pub(crate) fn names() -> impl Iterator<Item = String> {
-    let local = COMMANDS.iter().flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied())).map(str::to_owned);
+    let local = COMMANDS
+        .iter()
+        .flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied()))
+        .map(str::to_owned);
     let actions = guestd_api::commands()
         .flat_map(|c| std::iter::once(c.name).chain(c.aliases.iter().copied()))
         .map(|name| name.replace('_', "-"));
@@ -73,7 +166,11 @@ pub(crate) fn names() -> impl Iterator<Item = String> {
 pub(crate) fn nearest(name: &str) -> Option<String> {
     let name = name.replace('_', "-").to_ascii_lowercase();
     let limit = 1 + name.len() / 5;
-    names().map(|known| (distance(&name, &known), known)).filter(|(far, _)| *far <= limit).min().map(|(_, known)| known)
+    names()
+        .map(|known| (distance(&name, &known), known))
+        .filter(|(far, _)| *far <= limit)
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// Letters to insert, delete or change to make one word of the other.
@@ -108,7 +205,13 @@ pub(crate) fn usage(command: &CommandSpec) -> String {
 pub(crate) fn help(name: Option<&str>) -> Result<String> {
     let Some(name) = name else { return Ok(list()) };
     if let Some(local) = find(name) {
-        return Ok(page(local.name, local.summary, &format!("{} {}", local.name, local.arguments), local.aliases, ""));
+        return Ok(page(
+            local.name,
+            local.summary,
+            &format!("{} {}", local.name, local.arguments),
+            local.aliases,
+            "",
+        ));
     }
     let Some(command) = guestd_api::find(name) else {
         let hint = nearest(name).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
@@ -121,11 +224,22 @@ pub(crate) fn help(name: Option<&str>) -> Result<String> {
     if let Some(other) = command.deprecated_by {
         text.push_str(&format!("\n\nKept for old scripts: use '{}' instead.", other.replace('_', "-")));
     }
-    Ok(page(&command.shown_name(), command.summary().trim_end_matches('.'), &usage(command), command.aliases, &text))
+    Ok(page(
+        &command.shown_name(),
+        command.summary().trim_end_matches('.'),
+        &usage(command),
+        command.aliases,
+        &text,
+    ))
 }
 
 fn page(name: &str, summary: &str, usage: &str, aliases: &[&str], text: &str) -> String {
-    let mut page = format!("NAME\n    {name} - {}{}\n\nSYNOPSIS\n    {}\n", summary[..1].to_lowercase(), &summary[1..], usage.trim());
+    let mut page = format!(
+        "NAME\n    {name} - {}{}\n\nSYNOPSIS\n    {}\n",
+        summary[..1].to_lowercase(),
+        &summary[1..],
+        usage.trim()
+    );
     if !text.is_empty() {
         page.push_str("\nDESCRIPTION\n");
         for line in text.lines() {
@@ -177,7 +291,12 @@ fn add_drive(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mu
     Ok(Flow::Go)
 }
 
-fn add_drive_ro(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn Write) -> Result<Flow> {
+fn add_drive_ro(
+    _: &mut Shell,
+    session: &mut Session,
+    words: &[GuestString],
+    _: &mut dyn Write,
+) -> Result<Flow> {
     let [file] = words else { return Err(wrong("add-drive-ro")) };
     session.add_drive(text(file)?, None, true)?;
     Ok(Flow::Go)
@@ -232,7 +351,12 @@ fn lcd(_: &mut Shell, _: &mut Session, words: &[GuestString], _: &mut dyn Write)
     Ok(Flow::Go)
 }
 
-fn time(shell: &mut Shell, session: &mut Session, words: &[GuestString], out: &mut dyn Write) -> Result<Flow> {
+fn time(
+    shell: &mut Shell,
+    session: &mut Session,
+    words: &[GuestString],
+    out: &mut dyn Write,
+) -> Result<Flow> {
     if words.is_empty() {
         return Err(wrong("time"));
     }
@@ -249,7 +373,12 @@ fn show_help(_: &mut Shell, _: &mut Session, words: &[GuestString], out: &mut dy
 }
 
 /// Every combination of what the arguments match; an argument that matches nothing stays as it is.
-fn glob(shell: &mut Shell, session: &mut Session, words: &[GuestString], out: &mut dyn Write) -> Result<Flow> {
+fn glob(
+    shell: &mut Shell,
+    session: &mut Session,
+    words: &[GuestString],
+    out: &mut dyn Write,
+) -> Result<Flow> {
     let Some((command, arguments)) = words.split_first() else { return Err(wrong("glob")) };
     let mut lines = vec![vec![command.clone()]];
     for argument in arguments {
@@ -262,7 +391,10 @@ fn glob(shell: &mut Shell, session: &mut Session, words: &[GuestString], out: &m
             _ => Vec::new(),
         };
         let matches = if matches.is_empty() { vec![argument.clone()] } else { matches };
-        lines = lines.iter().flat_map(|line| matches.iter().map(move |m| [&line[..], &[m.clone()]].concat())).collect();
+        lines = lines
+            .iter()
+            .flat_map(|line| matches.iter().map(move |m| [&line[..], &[m.clone()]].concat()))
+            .collect();
     }
     for line in lines {
         if let Flow::Quit = shell.execute(session, &line, out)? {
@@ -291,12 +423,16 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Streams a tar archive of the host's files into the guest.
 fn copy_in(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn Write) -> Result<Flow> {
-    let Some((remote, locals)) = words.split_last().filter(|(_, l)| !l.is_empty()) else { return Err(wrong("copy-in")) };
+    let Some((remote, locals)) = words.split_last().filter(|(_, l)| !l.is_empty()) else {
+        return Err(wrong("copy-in"));
+    };
     let guest = session.guest()?;
     for local in locals {
         let path = Path::new(local.as_os_str());
         let path = fs::canonicalize(path).with_context(|| path.display().to_string())?;
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { bail!("{}: cannot be copied", path.display()) };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            bail!("{}: cannot be copied", path.display())
+        };
         let mut tar = Command::new("tar")
             .arg("-C")
             .arg(parent)
@@ -321,7 +457,9 @@ fn copy_in(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut 
 
 /// Streams a tar archive of the guest's files to the host.
 fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn Write) -> Result<Flow> {
-    let Some((local, remotes)) = words.split_last().filter(|(_, r)| !r.is_empty()) else { return Err(wrong("copy-out")) };
+    let Some((local, remotes)) = words.split_last().filter(|(_, r)| !r.is_empty()) else {
+        return Err(wrong("copy-out"));
+    };
     let directory = PathBuf::from(local.as_os_str());
     if !directory.is_dir() {
         bail!("copy-out: target '{}' is not a directory", directory.display());
@@ -330,7 +468,10 @@ fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut
     for remote in remotes {
         let path = remote.as_bytes();
         let path = path.strip_suffix(b"/").unwrap_or(path);
-        let slash = path.iter().rposition(|&b| b == b'/').ok_or_else(|| anyhow!("copy-out: '{remote}' is not an absolute path"))?;
+        let slash = path
+            .iter()
+            .rposition(|&b| b == b'/')
+            .ok_or_else(|| anyhow!("copy-out: '{remote}' is not an absolute path"))?;
         let (parent, name) = (&path[..slash], GuestString::from(&path[slash + 1..]));
         let parent = GuestString::from(if parent.is_empty() { &b"/"[..] } else { parent });
         if guest.is_file(remote.clone(), IsFileOptions::default().followsymlinks(true))? {
@@ -342,9 +483,19 @@ fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut
         let below = GuestString::from(path);
         let target = directory.join(Path::new(name.as_os_str()));
         fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
-        let mut tar = Command::new("tar").arg("-C").arg(&target).args(["-xf", "-"]).stdin(Stdio::piped()).spawn().context("tar")?;
+        let mut tar = Command::new("tar")
+            .arg("-C")
+            .arg(&target)
+            .args(["-xf", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("tar")?;
         let done = match tar.stdin.take() {
-            Some(mut archive) => guest.tar_out(if name.is_empty() { parent } else { below }, &mut archive, TarOutOptions::default()),
+            Some(mut archive) => guest.tar_out(
+                if name.is_empty() { parent } else { below },
+                &mut archive,
+                TarOutOptions::default(),
+            ),
             None => Ok(()),
         };
         let status = tar.wait()?;
@@ -364,7 +515,8 @@ fn edit(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn
     let stat = guest.statns(path.clone())?;
     let editor = std::env::var("EDITOR").unwrap_or_else(|_| "vi".to_owned());
     let copy = private_file(&before)?;
-    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(copy.path()).status()?;
+    let status =
+        Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(copy.path()).status()?;
     if !status.success() {
         bail!("edit: '{editor}' failed: {status}");
     }

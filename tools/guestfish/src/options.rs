@@ -102,7 +102,8 @@ fn drives(matches: &ArgMatches) -> Vec<DriveOption> {
         matches.indices_of(name).into_iter().flatten().zip(values).collect()
     };
     let formats = with_places("format");
-    let in_force = |place: usize| formats.iter().rev().find(|(at, _)| *at < place).map(|(_, format)| format.clone());
+    let in_force =
+        |place: usize| formats.iter().rev().find(|(at, _)| *at < place).map(|(_, format)| format.clone());
     with_places("add")
         .into_iter()
         .map(|(place, file)| DriveOption { file, format: in_force(place).filter(|f| !f.is_empty()) })
@@ -111,7 +112,9 @@ fn drives(matches: &ArgMatches) -> Vec<DriveOption> {
 
 fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    let many = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+    let many = |name: &'static str, value: &'static str| {
+        Arg::new(name).long(name).value_name(value).action(ArgAction::Append)
+    };
     Command::new("guestfish")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A shell for the file systems of guests")
@@ -136,7 +139,12 @@ fn command() -> Command {
         .arg(flag("rw").short('w').help("Write to the images (the default)").overrides_with("ro"))
         .arg(flag("no-sync").short('n').help("Accepted for old scripts; data is always written out"))
         .arg(
-            Arg::new("file").short('f').long("file").value_name("SCRIPT").value_parser(value_parser!(PathBuf)).help("Read commands from a file"),
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_name("SCRIPT")
+                .value_parser(value_parser!(PathBuf))
+                .help("Read commands from a file"),
         )
         .arg(
             Arg::new("direct")
@@ -152,9 +160,23 @@ fn command() -> Command {
                 .value_parser(|text: &str| text.parse::<Choice>().map_err(|e| e.to_string()))
                 .help("What runs the appliance [env: DISKWRIGHT_BACKEND]"),
         )
-        .arg(Arg::new("memsize").long("memsize").value_name("MIB").value_parser(value_parser!(u32).range(64..)).help("Memory of the appliance in MiB [default: 512]"))
-        .arg(Arg::new("smp").long("smp").value_name("N").value_parser(value_parser!(u8).range(1..)).help("Processors of the appliance"))
-        .arg(flag("verbose").short('v').help("Tell who answers and why, and what the appliance's kernel says"))
+        .arg(
+            Arg::new("memsize")
+                .long("memsize")
+                .value_name("MIB")
+                .value_parser(value_parser!(u32).range(64..))
+                .help("Memory of the appliance in MiB [default: 512]"),
+        )
+        .arg(
+            Arg::new("smp")
+                .long("smp")
+                .value_name("N")
+                .value_parser(value_parser!(u8).range(1..))
+                .help("Processors of the appliance"),
+        )
+        .arg(
+            flag("verbose").short('v').help("Tell who answers and why, and what the appliance's kernel says"),
+        )
         .arg(flag("trace").short('x').help("Show every command before it runs"))
         .arg(
             Arg::new("cmd-help")

@@ -81,7 +81,8 @@ impl Session {
             })),
             false => None,
         };
-        let launch = launch::Settings { choice: self.backend, memory_mib: self.memory_mib, cpus: self.cpus, console };
+        let launch =
+            launch::Settings { choice: self.backend, memory_mib: self.memory_mib, cpus: self.cpus, console };
         let settings = Settings { how: self.how, launch, notice: Some(notice) };
         let guest = Guest::new(std::mem::take(&mut self.drives), settings);
         self.guest = Some(guest);

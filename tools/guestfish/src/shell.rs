@@ -169,7 +169,12 @@ impl Shell {
     }
 
     /// Runs one command; its result goes to `out`.
-    pub(crate) fn execute(&mut self, session: &mut Session, words: &[GuestString], out: &mut dyn Write) -> Result<Flow> {
+    pub(crate) fn execute(
+        &mut self,
+        session: &mut Session,
+        words: &[GuestString],
+        out: &mut dyn Write,
+    ) -> Result<Flow> {
         let Some((name, arguments)) = words.split_first() else { return Ok(Flow::Go) };
         if session.trace {
             let shown: Vec<String> = words.iter().map(ToString::to_string).collect();
@@ -184,7 +189,13 @@ impl Shell {
         Ok(Flow::Go)
     }
 
-    fn action(&mut self, session: &Session, command: &CommandSpec, arguments: &[GuestString], out: &mut dyn Write) -> Result<()> {
+    fn action(
+        &mut self,
+        session: &Session,
+        command: &CommandSpec,
+        arguments: &[GuestString],
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let mut no_key = |name: &str| Err(format!("{name} cannot be asked for here"));
         let request = command.parse(arguments, &mut no_key).map_err(|error| match error {
             ArgError::Count => Usage(count_text(command)).into(),
@@ -218,7 +229,8 @@ impl Shell {
 
     /// The text up to the marker that `-<<MARKER` names.
     fn here_document(&mut self, word: &GuestString) -> Result<Option<String>> {
-        let Some(marker) = word.to_str().and_then(|w| w.strip_prefix(streams::HERE)).map(str::to_owned) else {
+        let Some(marker) = word.to_str().and_then(|w| w.strip_prefix(streams::HERE)).map(str::to_owned)
+        else {
             return Ok(None);
         };
         let mut text = String::new();

@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["write /x \"abc", "write 'x", "echo \"a\"b", "echo \"\\q\"", "echo \"\\x0\"", "echo \"\\000\""] {
+        for bad in
+            ["write /x \"abc", "write 'x", "echo \"a\"b", "echo \"\\q\"", "echo \"\\x0\"", "echo \"\\000\""]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

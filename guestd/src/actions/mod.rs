@@ -1,0 +1,39 @@
+//! The actions, one file per file of declarations.
+
+mod archive;
+mod available;
+mod block;
+mod command;
+mod copy;
+mod devices;
+mod dirs;
+mod files;
+mod labels;
+mod links;
+mod lvm;
+mod mkfs;
+mod mount;
+mod parts;
+mod read;
+mod search;
+mod stat;
+mod system;
+mod transfer;
+mod write;
+
+use guestd_api::GuestString;
+
+/// The lines of a program's output, without an empty one at the end.
+fn lines(text: &[u8]) -> Vec<GuestString> {
+    let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    if lines.last().is_some_and(|line| line.is_empty()) {
+        lines.pop();
+    }
+    lines.into_iter().map(|line| GuestString::from(line.strip_suffix(b"\r").unwrap_or(line))).collect()
+}
+
+/// The lines of a tool's output without the blanks around them, empty ones left out.
+fn trimmed_lines(text: &[u8]) -> Vec<GuestString> {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !line.is_empty()).map(GuestString::from).collect()
+}

@@ -1,0 +1,282 @@
+//! The names of disks.
+//!
+//! A user sees `/dev/sda`, `/dev/sdb`, ... in the order in which the disks were added, whatever order the
+//! kernel found them in: the host gives disk number N the serial `dw-N`. A slot without a disk has size 0 and
+//! is not shown. What is not such a disk (`/dev/VG/LV`, `/dev/md0`) keeps its name.
+
+use guestd_api::{Failure, GuestString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Where the disks come from.
+#[derive(Debug)]
+pub(crate) enum Disks {
+    /// Virtio disks with serials.
+    Serials,
+    /// Given by their nodes, for a directory as the guest.
+    Nodes(Vec<PathBuf>),
+}
+
+/// A device that exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    /// The name the user knows.
+    pub(crate) shown: GuestString,
+    /// The node to open.
+    pub(crate) node: PathBuf,
+}
+
+impl Device {
+    /// A failure that names this device.
+    pub(crate) fn failure(&self, error: impl Into<io::Error>) -> Failure {
+        Failure::io(&self.shown, &error.into())
+    }
+
+    /// The kernel's name, as in /sys/class/block; links such as /dev/VG/LV are followed.
+    pub(crate) fn kernel_name(&self) -> Result<String, Failure> {
+        let real = std::fs::canonicalize(&self.node).map_err(|e| self.failure(e))?;
+        real.file_name()
+            .and_then(|name| name.to_str())
+            .map(str::to_owned)
+            .ok_or_else(|| self.failure(io::Error::from_raw_os_error(libc::ENODEV)))
+    }
+
+    /// A file of the device's directory in sysfs, as text.
+    pub(crate) fn sysfs(&self, file: &str) -> Result<String, Failure> {
+        let path = format!("/sys/class/block/{}/{file}", self.kernel_name()?);
+        std::fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|e| self.failure(e))
+    }
+
+    /// A number from sysfs.
+    pub(crate) fn sysfs_number(&self, file: &str) -> Result<u64, Failure> {
+        let text = self.sysfs(file)?;
+        text.parse().map_err(|_| Failure::new(format!("{}: {file} is '{text}'", self.shown)))
+    }
+
+    /// The disk that a partition is a part of, and the partition's number.
+    pub(crate) fn whole(&self) -> Result<Option<(PathBuf, i32)>, Failure> {
+        let link = format!("/sys/class/block/{}", self.kernel_name()?);
+        let Ok(number) = std::fs::read_to_string(format!("{link}/partition")) else { return Ok(None) };
+        let number = number
+            .trim()
+            .parse()
+            .map_err(|_| Failure::new(format!("{}: partition '{number}'", self.shown)))?;
+        let real = std::fs::canonicalize(link).map_err(|e| self.failure(e))?;
+        let disk =
+            real.parent().and_then(Path::file_name).ok_or_else(|| Failure::new("no parent in sysfs"))?;
+        Ok(Some((Path::new("/dev").join(disk), number)))
+    }
+}
+
+/// One disk of the user.
+pub(crate) struct Disk {
+    /// Its position, from 0.
+    pub(crate) index: usize,
+    /// The kernel's name without `/dev/`.
+    pub(crate) kernel: String,
+}
+
+impl Disk {
+    /// The name the user knows.
+    pub(crate) fn shown(&self) -> String {
+        format!("/dev/sd{}", letters(self.index))
+    }
+
+    /// As a device.
+    pub(crate) fn device(&self) -> Device {
+        Device { shown: self.shown().into(), node: Path::new("/dev").join(&self.kernel) }
+    }
+
+    /// The numbers of its partitions that the kernel knows, in order.
+    pub(crate) fn partitions(&self) -> Vec<u32> {
+        let Ok(entries) = std::fs::read_dir(format!("/sys/block/{}", self.kernel)) else { return Vec::new() };
+        let number = |entry: std::fs::DirEntry| {
+            std::fs::read_to_string(entry.path().join("partition")).ok()?.trim().parse().ok()
+        };
+        let mut numbers: Vec<u32> = entries.flatten().filter_map(number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// A partition as a device, whether it exists or not.
+    pub(crate) fn partition(&self, number: u32) -> Device {
+        Device {
+            shown: format!("{}{number}", self.shown()).into(),
+            node: Path::new("/dev").join(format!("{}{}{number}", self.kernel, self.separator())),
+        }
+    }
+
+    fn separator(&self) -> &'static str {
+        if self.kernel.ends_with(|c: char| c.is_ascii_digit()) { "p" } else { "" }
+    }
+}
+
+impl Disks {
+    /// All disks that are not empty slots, in the user's order.
+    pub(crate) fn list(&self) -> Vec<Disk> {
+        let mut disks: Vec<Disk> = match self {
+            Disks::Nodes(nodes) => {
+                let name = |node: &PathBuf| Some(node.file_name()?.to_str()?.to_owned());
+                let kernels = nodes.iter().enumerate();
+                kernels.filter_map(|(index, node)| Some(Disk { index, kernel: name(node)? })).collect()
+            }
+            Disks::Serials => match std::fs::read_dir("/sys/block") {
+                Ok(entries) => entries.flatten().filter_map(|entry| by_serial(&entry.path())).collect(),
+                Err(_) => Vec::new(),
+            },
+        };
+        disks.retain(|disk| {
+            std::fs::read_to_string(format!("/sys/block/{}/size", disk.kernel))
+                .is_ok_and(|size| size.trim() != "0")
+        });
+        disks.sort_by_key(|disk| disk.index);
+        disks
+    }
+
+    /// Finds a device by any name the user may give it.
+    pub(crate) fn find(&self, name: &GuestString) -> Result<Device, Failure> {
+        let missing = || Failure::io(name, &io::Error::from_raw_os_error(libc::ENOENT));
+        let device = match name.to_str().and_then(parse) {
+            Some((index, partition)) => {
+                let disk = self.list().into_iter().find(|disk| disk.index == index).ok_or_else(missing)?;
+                match partition {
+                    None => disk.device(),
+                    Some(number) => disk.partition(number),
+                }
+            }
+            None => {
+                let node = PathBuf::from(name.as_os_str());
+                if node.components().any(|part| part == std::path::Component::ParentDir) {
+                    return Err(missing());
+                }
+                Device { shown: name.clone(), node }
+            }
+        };
+        let kind = std::fs::metadata(&device.node).map_err(|e| Failure::io(name, &e))?;
+        if !std::os::unix::fs::FileTypeExt::is_block_device(&kind.file_type()) {
+            return Err(Failure::io(name, &io::Error::from_raw_os_error(libc::ENOTBLK)));
+        }
+        Ok(device)
+    }
+
+    /// The user's name for the kernel's; other text stays as it is.
+    pub(crate) fn shown(&self, name: &GuestString) -> GuestString {
+        let Some(kernel) = name.to_str().and_then(|text| text.strip_prefix("/dev/")) else {
+            return name.clone();
+        };
+        for disk in self.list() {
+            if let Some(rest) = kernel.strip_prefix(disk.kernel.as_str()) {
+                if rest.is_empty() {
+                    return disk.shown().into();
+                }
+                let number = rest.strip_prefix(disk.separator()).unwrap_or_default();
+                if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+                    return format!("{}{number}", disk.shown()).into();
+                }
+            }
+        }
+        name.clone()
+    }
+
+    /// Text of a program with the kernel's names for disks replaced by the user's.
+    pub(crate) fn shown_text(&self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.windows(5).position(|window| window == b"/dev/") {
+            let (before, name) = rest.split_at(at);
+            out.extend_from_slice(before);
+            let end =
+                name.iter().skip(5).position(|b| !b.is_ascii_alphanumeric()).map_or(name.len(), |n| n + 5);
+            let (name, after) = name.split_at(end);
+            out.extend_from_slice(self.shown(&name.into()).as_bytes());
+            rest = after;
+        }
+        out.extend_from_slice(rest);
+        out
+    }
+
+    /// Keeps `/dev/sdX` pointing at the real nodes, for programs that are given such names.
+    pub(crate) fn link_names(&self) {
+        for disk in self.list() {
+            let devices = disk.partitions().into_iter().map(|number| disk.partition(number));
+            for device in std::iter::once(disk.device()).chain(devices) {
+                // A link that is there is right: serials do not change while the machine runs.
+                let _ = std::os::unix::fs::symlink(&device.node, device.shown.as_os_str());
+            }
+        }
+    }
+}
+
+/// A virtio disk with one of our serials.
+fn by_serial(directory: &Path) -> Option<Disk> {
+    let kernel = directory.file_name()?.to_str()?.to_owned();
+    if !kernel.starts_with("vd") {
+        return None;
+    }
+    let serial = std::fs::read(directory.join("serial")).ok()?;
+    let index = std::str::from_utf8(&serial).ok()?.trim().strip_prefix("dw-")?.parse().ok()?;
+    Some(Disk { index, kernel })
+}
+
+/// `/dev/sdb3`, `/dev/vdb3` and `/dev/hdb3` are disk 1, partition 3.
+fn parse(name: &str) -> Option<(usize, Option<u32>)> {
+    let rest =
+        ["/dev/sd", "/dev/vd", "/dev/hd", "/dev/xvd"].iter().find_map(|prefix| name.strip_prefix(prefix))?;
+    let end = rest.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(rest.len());
+    let (letters, digits) = rest.split_at(end);
+    if letters.is_empty() || letters.len() > 3 {
+        return None;
+    }
+    let index = letters.bytes().try_fold(0usize, |index, letter| {
+        index.checked_mul(26)?.checked_add(usize::from(letter.checked_sub(b'a')?))?.checked_add(1)
+    })?;
+    let partition = if digits.is_empty() { None } else { Some(digits.parse().ok().filter(|n| *n > 0)?) };
+    Some((index.checked_sub(1)?, partition))
+}
+
+/// 0 is `a`, 25 `z`, 26 `aa`.
+fn letters(mut index: usize) -> String {
+    let mut name = Vec::new();
+    loop {
+        name.push(b'a' + u8::try_from(index % 26).unwrap_or(0));
+        match (index / 26).checked_sub(1) {
+            Some(next) => index = next,
+            None => break,
+        }
+    }
+    name.reverse();
+    String::from_utf8_lossy(&name).into_owned()
+}
+
+/// A node's path as text for messages.
+pub(crate) fn node_text(node: &Path) -> GuestString {
+    node.as_os_str().as_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers() {
+        for index in [0, 1, 25, 26, 27, 51, 52, 701, 702, 703] {
+            assert_eq!(parse(&format!("/dev/sd{}", letters(index))), Some((index, None)), "{index}");
+        }
+        assert_eq!((letters(25), letters(26), letters(702)), ("z".into(), "aa".into(), "aaa".into()));
+        assert_eq!(parse("/dev/vdc12"), Some((2, Some(12))));
+        assert_eq!(parse("/dev/hda"), Some((0, None)));
+        for name in [
+            "/dev/sd",
+            "/dev/sda0",
+            "/dev/sda1x",
+            "/dev/sdA",
+            "/dev/sdaaaa",
+            "/dev/VG/LV",
+            "sda",
+            "/dev/sda99999999999",
+        ] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+}

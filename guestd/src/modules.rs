@@ -1,0 +1,133 @@
+//! Kernel modules: the few that come with the agent, and those of the tools' root by name.
+
+use crate::agent::Agent;
+use guestd_api::Failure;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Loads the modules that the file `load` of a directory names, one per line, in that order. No such file
+/// means that everything is built in.
+pub(crate) fn load_listed(directory: &Path) -> io::Result<()> {
+    let list = match std::fs::read_to_string(directory.join("load")) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    list.lines()
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .try_for_each(|name| insert(&directory.join(name)))
+}
+
+/// Loads one module file; one that is loaded already is fine.
+fn insert(path: &Path) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(named)?;
+    match rustix::system::finit_module(&file, c"", 0) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(named(error.into())),
+    }
+}
+
+/// Loads a module of the tools' root with what it needs. False if there is no such module: it may be built
+/// into the kernel.
+pub(crate) fn modprobe(agent: &Agent, name: &str) -> Result<bool, Failure> {
+    let wanted = underscores(name);
+    if Path::new("/sys/module").join(&wanted).exists() {
+        return Ok(true);
+    }
+    let release = rustix::system::uname();
+    let directory =
+        agent.tools.root()?.join("usr/lib/modules").join(release.release().to_string_lossy().as_ref());
+    let Ok(table) = std::fs::read_to_string(directory.join("modules.dep")) else { return Ok(false) };
+    let table = Dependencies::parse(&table);
+    let order = table.order(&wanted);
+    for file in &order {
+        insert(&directory.join(file))
+            .map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))?;
+    }
+    Ok(!order.is_empty())
+}
+
+/// True if the kernel knows a type of file system, after loading its module if there is one.
+pub(crate) fn filesystem_known(agent: &Agent, kind: &str) -> Result<bool, Failure> {
+    if registered(kind)? {
+        return Ok(true);
+    }
+    if kind.is_empty() || !kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return Ok(false);
+    }
+    let module = match kind {
+        "iso9660" => "isofs",
+        "ext2" | "ext3" => "ext4",
+        other => other,
+    };
+    modprobe(agent, module)?;
+    registered(kind)
+}
+
+fn registered(kind: &str) -> Result<bool, Failure> {
+    let table =
+        std::fs::read_to_string("/proc/filesystems").map_err(|e| Failure::io("/proc/filesystems", &e))?;
+    Ok(table.lines().any(|line| line.split_whitespace().next_back() == Some(kind)))
+}
+
+/// The table that `depmod` makes: a file, and the files that it needs.
+struct Dependencies<'t>(Vec<(&'t str, Vec<&'t str>)>);
+
+impl<'t> Dependencies<'t> {
+    fn parse(text: &'t str) -> Self {
+        let line = |line: &'t str| {
+            let (file, needs) = line.split_once(':')?;
+            Some((file.trim(), needs.split_whitespace().collect()))
+        };
+        Dependencies(text.lines().filter_map(line).collect())
+    }
+
+    /// The files to load for a module, each after what it needs.
+    fn order(&self, module: &str) -> Vec<PathBuf> {
+        let mut order = Vec::new();
+        if let Some((file, _)) = self.0.iter().find(|(file, _)| module_name(file) == module) {
+            self.visit(file, &mut HashSet::new(), &mut order);
+        }
+        order
+    }
+
+    fn visit(&self, file: &'t str, seen: &mut HashSet<&'t str>, order: &mut Vec<PathBuf>) {
+        if !seen.insert(file) {
+            return;
+        }
+        for need in self.0.iter().filter(|(name, _)| *name == file).flat_map(|(_, needs)| needs) {
+            self.visit(need, seen, order);
+        }
+        order.push(PathBuf::from(file));
+    }
+}
+
+fn module_name(file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    underscores(name.split('.').next().unwrap_or(name))
+}
+
+fn underscores(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        let table = Dependencies::parse(
+            "a.ko: kernel/b-c.ko d.ko\nkernel/b-c.ko: d.ko\nd.ko:\nx.ko: y.ko\ny.ko: x.ko\n",
+        );
+        let order = |name| table.order(name).iter().map(|p| p.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(order("a"), ["d.ko", "kernel/b-c.ko", "a.ko"]);
+        assert_eq!(order("b_c"), ["d.ko", "kernel/b-c.ko"]);
+        assert_eq!(order("x"), ["y.ko", "x.ko"]);
+        assert!(order("none").is_empty());
+    }
+}

@@ -1,0 +1,75 @@
+//! The kernel calls that have no safe wrapper.
+
+use rustix::ioctl::{Getter, NoArg, Setter, ioctl};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// From now on the thread's root, working directory and umask are its own.
+pub(crate) fn own_root_for_this_thread() -> io::Result<()> {
+    // SAFETY: unshare(CLONE_FS) gives the calling thread a copy of its root, working directory and umask.
+    // It touches no memory and no descriptors.
+    match unsafe { libc::unshare(libc::CLONE_FS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has the program start with `root` as its root directory and working directory.
+pub(crate) fn set_root(command: &mut Command, root: OwnedFd) {
+    let enter = move || {
+        rustix::process::fchdir(&root)?;
+        rustix::process::chroot(".")?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(enter) };
+}
+
+/// Reads the partition table of a disk again.
+pub(crate) fn reread_partitions(disk: impl AsFd) -> io::Result<()> {
+    // SAFETY: BLKRRPART (0x125f) takes no argument.
+    Ok(unsafe { ioctl(disk, NoArg::<0x125f>::new()) }?)
+}
+
+/// Writes what is cached for a device to it.
+pub(crate) fn flush_buffers(device: impl AsFd) -> io::Result<()> {
+    // SAFETY: BLKFLSBUF (0x1261) takes no argument that the kernel reads.
+    Ok(unsafe { ioctl(device, NoArg::<0x1261>::new()) }?)
+}
+
+/// The kernel's block size for a device, in bytes.
+pub(crate) fn block_size(device: impl AsFd) -> io::Result<i32> {
+    // SAFETY: BLKBSZGET writes one int, although its number was made with the size of a size_t.
+    Ok(unsafe { ioctl(device, Getter::<{ opcode_bszget() }, i32>::new()) }?)
+}
+
+const fn opcode_bszget() -> rustix::ioctl::Opcode {
+    rustix::ioctl::opcode::read::<usize>(0x12, 112)
+}
+
+/// Makes a device read-only or writable.
+pub(crate) fn set_read_only(device: impl AsFd, read_only: bool) -> io::Result<()> {
+    // SAFETY: BLKROSET (0x125d) reads one int through its argument.
+    Ok(unsafe { ioctl(device, Setter::<0x125d, i32>::new(i32::from(read_only))) }?)
+}
+
+/// `FITRIM`'s argument: a range of the file system in bytes, and the smallest extent worth it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct TrimRange {
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+    pub(crate) minlen: u64,
+}
+
+/// Gives unused space of a mounted file system back to its disk.
+pub(crate) fn trim(directory: impl AsFd, mut range: TrimRange) -> io::Result<()> {
+    let fd = directory.as_fd().as_raw_fd();
+    // SAFETY: FITRIM reads and writes one `struct fstrim_range`, which TrimRange is, for the time of the call.
+    match unsafe { libc::ioctl(fd, 0xc018_5879, &mut range) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
