@@ -29,7 +29,8 @@ impl Bus {
     #[must_use]
     pub fn add(&mut self, range: Range<u64>, device: Arc<dyn BusDevice>) -> bool {
         let at = self.entries.partition_point(|(other, _)| other.start < range.start);
-        let after_previous = at == 0 || self.entries.get(at - 1).is_none_or(|(other, _)| other.end <= range.start);
+        let after_previous =
+            at == 0 || self.entries.get(at - 1).is_none_or(|(other, _)| other.end <= range.start);
         let before_next = self.entries.get(at).is_none_or(|(other, _)| range.end <= other.start);
         let free = !range.is_empty() && after_previous && before_next;
         if free {
@@ -81,7 +82,9 @@ mod tests {
         assert!(!bus.add(0x0..0x11, Arc::new(Echo(1))), "overlaps the start");
         assert!(!bus.add(0x12..0x14, Arc::new(Echo(1))), "lies inside");
         let mut byte = [0];
-        for (address, expected) in [(0x0f, 0xff), (0x10, 100), (0x1f, 115), (0x20, 10), (0x23, 13), (0x24, 0xff)] {
+        for (address, expected) in
+            [(0x0f, 0xff), (0x10, 100), (0x1f, 115), (0x20, 10), (0x23, 13), (0x24, 0xff)]
+        {
             bus.read(address, &mut byte);
             assert_eq!(byte[0], expected, "address {address:#x}");
         }

@@ -19,7 +19,8 @@ pub fn allocate(bytes: u64) -> Result<GuestMemory> {
     let failed = |source| Error::Memory { bytes, source };
     let mut ranges = Vec::new();
     for range in layout::ram(bytes) {
-        let length = usize::try_from(range.end - range.start).map_err(|error| failed(io::Error::other(error)))?;
+        let length =
+            usize::try_from(range.end - range.start).map_err(|error| failed(io::Error::other(error)))?;
         ranges.push((GuestAddress(range.start), length));
     }
     GuestMemory::from_ranges(&ranges).map_err(|error| failed(io::Error::other(error)))

@@ -29,7 +29,8 @@ fn segments(image: &Image<'_>) -> Result<Vec<Segment>, BootError> {
     let mut header = [0; HEADER_LEN];
     image.read(&mut header, 0)?;
     let short = BootError::Malformed("ELF header");
-    let is_elf64_x86 = header.starts_with(MAGIC) && header[4] == 2 && header[5] == 1 && le::<2>(&header, 18) == Some(62);
+    let is_elf64_x86 =
+        header.starts_with(MAGIC) && header[4] == 2 && header[5] == 1 && le::<2>(&header, 18) == Some(62);
     if !is_elf64_x86 {
         return Err(BootError::Malformed("ELF header: not a little-endian 64-bit x86 file"));
     }

@@ -96,7 +96,8 @@ pub enum Kind {
 /// The memory map a guest is told: usable RAM, and what is reserved inside or beside it.
 #[must_use]
 pub fn memory_map(bytes: u64) -> Vec<(Range<u64>, Kind)> {
-    let mut map = vec![(0..LOW_RAM_END, Kind::Ram), (LOW_RAM_END..0xa_0000, Kind::Reserved), (ACPI, Kind::Reserved)];
+    let mut map =
+        vec![(0..LOW_RAM_END, Kind::Ram), (LOW_RAM_END..0xa_0000, Kind::Reserved), (ACPI, Kind::Reserved)];
     for range in ram(bytes) {
         let start = range.start.max(if range.start == 0 { HIGH_RAM_START } else { 0 });
         if start < range.end {

@@ -132,8 +132,13 @@ mod tests {
     fn zero_page_carries_header_map_and_initrd() {
         let mut header = vec![0; 0x77];
         header[0x202 - 0x1f1..0x206 - 0x1f1].copy_from_slice(b"HdrS");
-        let request =
-            Request { kernel: Path::new("k"), initrd: None, cmdline: "", rsdp: Some(7), memory_bytes: 1 << 30 };
+        let request = Request {
+            kernel: Path::new("k"),
+            initrd: None,
+            cmdline: "",
+            rsdp: Some(7),
+            memory_bytes: 1 << 30,
+        };
         let page = boot_params(&request, Some((0x3000_0000, 99)), &Setup { entry: 0, header });
         assert_eq!(page.get(0x202..0x206), Some(&b"HdrS"[..]));
         assert_eq!(le::<8>(&page, 0x70), Some(7));

@@ -100,8 +100,11 @@ impl Image<'_> {
                 file.read_exact_at(buf, offset).map_err(|source| BootError::Read { offset, length, source })
             }
             Image::Bytes(bytes) => {
-                let source = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buf.len()));
-                buf.copy_from_slice(source.ok_or(BootError::Malformed("kernel: a part lies outside the file"))?);
+                let source =
+                    usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buf.len()));
+                buf.copy_from_slice(
+                    source.ok_or(BootError::Malformed("kernel: a part lies outside the file"))?,
+                );
                 Ok(())
             }
         }
@@ -179,8 +182,11 @@ pub fn place_firmware(memory: &GuestMemory, processors: u8) -> Result<u64> {
 /// When a file cannot be read or booted, or does not fit.
 pub fn load(memory: &GuestMemory, request: &Request<'_>) -> Result<Entry> {
     let bad = |source| Error::Kernel { path: request.kernel.to_owned(), source };
-    let file = File::open(request.kernel)
-        .map_err(|source| Error::File { what: "kernel", path: request.kernel.to_owned(), source })?;
+    let file = File::open(request.kernel).map_err(|source| Error::File {
+        what: "kernel",
+        path: request.kernel.to_owned(),
+        source,
+    })?;
     let mut magic = [0; 4];
     Image::File(&file).read(&mut magic, 0).map_err(bad)?;
     let kernel = if &magic == elf::MAGIC {
@@ -239,11 +245,7 @@ fn load_initrd(memory: &GuestMemory, path: &Path, kernel_end: u64) -> Result<(u6
     let failed = |source| Error::File { what: "initrd", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let top = memory
-        .iter()
-        .next()
-        .map_or(0, |region| vm_memory::GuestMemoryRegion::len(region))
-        .min(linux64::INITRD_MAX);
+    let top = memory.iter().next().map_or(0, vm_memory::GuestMemoryRegion::len).min(linux64::INITRD_MAX);
     let address = top
         .checked_sub(length)
         .map(|address| address & !0xfff)

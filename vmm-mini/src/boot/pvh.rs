@@ -54,7 +54,9 @@ pub(crate) fn write_start_info(
     initrd: Option<(u64, u64)>,
 ) -> Result<()> {
     let (info, map) = start_info(request, initrd);
-    memory.write_slice(&info, GuestAddress(layout::START_INFO)).map_err(Error::place("the PVH start info"))?;
+    memory
+        .write_slice(&info, GuestAddress(layout::START_INFO))
+        .map_err(Error::place("the PVH start info"))?;
     memory.write_slice(&map, GuestAddress(layout::PVH_MEMORY_MAP)).map_err(Error::place("the PVH memory map"))
 }
 

@@ -64,7 +64,8 @@ impl Interrupts {
     fn publish(&self, state: &State) -> io::Result<()> {
         let mut routes = pin_routes();
         for (gsi, message) in &state.messages {
-            let mut entry = kvm_irq_routing_entry { gsi: *gsi, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
+            let mut entry =
+                kvm_irq_routing_entry { gsi: *gsi, type_: KVM_IRQ_ROUTING_MSI, ..Default::default() };
             entry.u.msi.address_lo = message.address_low;
             entry.u.msi.address_hi = message.address_high;
             entry.u.msi.data = message.data;
@@ -96,7 +97,11 @@ impl Platform for Interrupts {
         let before = *holders;
         *holders = if asserted { before.saturating_add(1) } else { before.saturating_sub(1) };
         let after = *holders;
-        if (before == 0) != (after == 0) { self.vm.set_irq_line(line, after > 0).map_err(errno) } else { Ok(()) }
+        if (before == 0) != (after == 0) {
+            self.vm.set_irq_line(line, after > 0).map_err(errno)
+        } else {
+            Ok(())
+        }
     }
 
     fn attach_doorbell(&self, address: u64, event: &EventFd) -> io::Result<()> {

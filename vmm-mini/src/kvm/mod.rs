@@ -9,4 +9,3 @@ pub mod registers;
 pub mod vcpu;
 
 pub use probe::{Unusable, probe};
-

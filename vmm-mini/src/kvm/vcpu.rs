@@ -4,9 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use kvm_bindings::{
-    KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
-};
+use kvm_bindings::{KVM_SYSTEM_EVENT_CRASH, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::kick::{Kick, Kickable};
@@ -86,7 +84,9 @@ fn visit(vcpu: &mut Kickable, buses: &Buses) -> Option<Exit> {
             };
         }
         Ok(VcpuExit::FailEntry(reason, cpu)) => {
-            return failed(format!("the processor refused the guest's state (reason {reason:#x}, CPU {cpu})"));
+            return failed(format!(
+                "the processor refused the guest's state (reason {reason:#x}, CPU {cpu})"
+            ));
         }
         Ok(VcpuExit::InternalError) => None,
         Ok(other) => Some(format!("unexpected exit {other:?}")),

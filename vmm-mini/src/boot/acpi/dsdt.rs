@@ -38,8 +38,7 @@ fn pci_root(out: &mut Vec<u8>) {
     let bus = Name::new("_BBN".into(), &0_u8);
     let resources = Name::new("_CRS".into(), &windows);
     let routing = Name::new("_PRT".into(), &interrupt_routing());
-    let root =
-        Device::new("PCI0".into(), vec![&kind, &id, &segment, &bus, &resources, &routing]);
+    let root = Device::new("PCI0".into(), vec![&kind, &id, &segment, &bus, &resources, &routing]);
     Scope::new("_SB_".into(), vec![&root]).to_aml_bytes(out);
 }
 

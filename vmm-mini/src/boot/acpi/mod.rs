@@ -81,7 +81,10 @@ fn fadt(dsdt: u64) -> Vec<u8> {
     const HARDWARE_REDUCED: u32 = 1 << 20;
     let mut table = table(b"FACP", LENGTH, 6);
     table.write_u16(109, NO_VGA | NO_CMOS_RTC); // IAPC_BOOT_ARCH
-    table.write_u32(112, WBINVD | NO_FIXED_POWER_BUTTON | NO_FIXED_SLEEP_BUTTON | RESET_REGISTER | HARDWARE_REDUCED);
+    table.write_u32(
+        112,
+        WBINVD | NO_FIXED_POWER_BUTTON | NO_FIXED_SLEEP_BUTTON | RESET_REGISTER | HARDWARE_REDUCED,
+    );
     table.write(116, GenericAddress::io_port_address::<u8>(layout::RESET_PORT));
     table.write_u8(128, RESET_VALUE);
     table.write_u8(131, 5); // minor version: 6.5

@@ -122,7 +122,10 @@ impl VirtioFunction {
     pub fn new(device: Arc<dyn VirtioDevice>, socket: Socket) -> io::Result<VirtioFunction> {
         let sizes = device.queue_sizes();
         if sizes.len() > MAX_QUEUES {
-            return Err(io::Error::other(format!("a device of {} queues; at most {MAX_QUEUES} fit", sizes.len())));
+            return Err(io::Error::other(format!(
+                "a device of {} queues; at most {MAX_QUEUES} fit",
+                sizes.len()
+            )));
         }
         let vectors = u16::try_from(sizes.len() + 1).map_err(io::Error::other)?;
         let mut config = ConfigSpace::new(identity(device.device_id()));
@@ -194,7 +197,9 @@ impl VirtioFunction {
             .interrupt
             .msix()
             .set_control(state.config.word(self.msix_control))
-            .and_then(|()| self.interrupt.disable_line(state.config.word(COMMAND) & COMMAND_INTX_DISABLE != 0))
+            .and_then(|()| {
+                self.interrupt.disable_line(state.config.word(COMMAND) & COMMAND_INTX_DISABLE != 0)
+            })
             .and_then(|()| {
                 self.window.store(state.config.window().unwrap_or(0), Ordering::Release);
                 self.place_doorbells(&mut state)

@@ -167,7 +167,8 @@ fn a_driver_finds_bridge_and_devices_and_nothing_else() {
     assert_eq!(machine.config(1, 0, 0x0c) >> 16 & 0xff, 0x80, "slot 1 has a second function");
     assert_eq!(machine.config(31, 0, 0x0c) >> 16 & 0xff, 0, "slot 31 has not");
     let found = (1..32).flat_map(|slot| (0..8).map(move |function| (slot, function)));
-    let found: Vec<_> = found.filter(|(slot, function)| machine.config(*slot, *function, 0) != u32::MAX).collect();
+    let found: Vec<_> =
+        found.filter(|(slot, function)| machine.config(*slot, *function, 0) != u32::MAX).collect();
     assert_eq!(found.len(), 40);
     assert_eq!(machine.config(1, 1, 0x10), 0xc000_0000 + 31 * WINDOW_LEN);
     AddressPort(machine.root.clone()).write(0, &(ADDRESS_ENABLE | 1 << 16).to_le_bytes());
