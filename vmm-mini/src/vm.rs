@@ -95,7 +95,8 @@ impl Vm {
         self.lifecycle.release();
     }
 
-    /// Ends the guest at once, as if its power were cut, and waits until its processors have stopped.
+    /// Ends the guest at once, as if its power were cut, and waits until its processors and devices have
+    /// stopped. A guest that has ended by itself stays ended as it did; its devices are stopped too.
     pub fn stop(&self) {
         self.lifecycle.finish(Exit::Stopped);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -103,6 +104,7 @@ impl Vm {
             // A vCPU thread that panicked has nothing more to say; the machine is over either way.
             let _ = thread.join();
         }
+        self.pci.unplug();
     }
 
     /// Waits until the guest has ended.
@@ -148,7 +150,6 @@ impl Vm {
 impl Drop for Vm {
     fn drop(&mut self) {
         self.stop();
-        self.pci.unplug();
     }
 }
 

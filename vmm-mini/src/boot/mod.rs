@@ -245,11 +245,7 @@ fn load_initrd(memory: &GuestMemory, path: &Path, kernel_end: u64) -> Result<(u6
     let failed = |source| Error::File { what: "initrd", path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let top = memory
-        .iter()
-        .next()
-        .map_or(0, |region| vm_memory::GuestMemoryRegion::len(region))
-        .min(linux64::INITRD_MAX);
+    let top = memory.iter().next().map_or(0, vm_memory::GuestMemoryRegion::len).min(linux64::INITRD_MAX);
     let address = top
         .checked_sub(length)
         .map(|address| address & !0xfff)

@@ -55,10 +55,10 @@ impl Write for Recorder {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.tail.push(bytes);
         // A reader that has gone away must not stop the guest: from then on output is only kept.
-        if let Some(sink) = &mut self.sink {
-            if sink.write_all(bytes).and_then(|()| sink.flush()).is_err() {
-                self.sink = None;
-            }
+        if let Some(sink) = &mut self.sink
+            && sink.write_all(bytes).and_then(|()| sink.flush()).is_err()
+        {
+            self.sink = None;
         }
         Ok(bytes.len())
     }

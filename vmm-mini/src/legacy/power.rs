@@ -17,10 +17,11 @@ impl BusDevice for SleepRegisters {
     fn write(&self, offset: u64, data: &[u8]) {
         const SLEEP_ENABLE: u8 = 1 << 5;
         const TYPE_SHIFT: u32 = 2;
-        if let (0, [value]) = (offset, data) {
-            if value & SLEEP_ENABLE != 0 && (value >> TYPE_SHIFT) & 7 == SLEEP_TYPE_OFF {
-                self.0.finish(Exit::PowerOff);
-            }
+        if let (0, [value]) = (offset, data)
+            && value & SLEEP_ENABLE != 0
+            && (value >> TYPE_SHIFT) & 7 == SLEEP_TYPE_OFF
+        {
+            self.0.finish(Exit::PowerOff);
         }
     }
 }
@@ -35,10 +36,10 @@ impl BusDevice for ResetRegister {
 
     fn write(&self, _offset: u64, data: &[u8]) {
         const RESET_CPU: u8 = RESET_VALUE & 4;
-        if let [value] = data {
-            if value & RESET_CPU != 0 {
-                self.0.finish(Exit::Reset);
-            }
+        if let [value] = data
+            && value & RESET_CPU != 0
+        {
+            self.0.finish(Exit::Reset);
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod blk;
 pub mod console;
 pub mod device;
 pub mod queue;
+pub mod rng;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;

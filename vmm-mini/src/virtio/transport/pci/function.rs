@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::{Queue, QueueT};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -16,7 +16,7 @@ use super::interrupt::PciInterrupt;
 use super::msix::{self, Msix};
 use super::platform::Platform;
 use super::registers::{self, Action, Registers, View};
-use crate::virtio::device::{GuestMemory, Interrupt, QueueResources, VirtioDevice};
+use crate::virtio::device::{GuestMemory, Interrupt, QueueResources, VirtioDevice, has_feature};
 
 /// Bytes of a function's register window.
 pub const WINDOW_LEN: u32 = 0x8000;
@@ -39,9 +39,6 @@ const KIND_NOTIFY: u8 = 2;
 const KIND_ISR: u8 = 3;
 const KIND_DEVICE: u8 = 4;
 const KIND_PCI: u8 = 5;
-
-/// Features that the rings have in whatever device: indirect descriptors and event indices.
-const RING_FEATURES: u64 = 1 << VIRTIO_RING_F_INDIRECT_DESC | 1 << VIRTIO_RING_F_EVENT_IDX;
 
 struct State {
     config: ConfigSpace,
@@ -152,7 +149,7 @@ impl VirtioFunction {
         let pci_access = add(&mut config, capability(KIND_PCI, 0, 0), &[0; 4], &access_mask)?;
         let msix = Msix::new(socket.platform.clone(), vectors)?;
         let interrupt = PciInterrupt::new(msix, socket.platform.clone(), socket.line.into(), sizes.len());
-        let registers = Registers::new(device.features() | RING_FEATURES, &sizes);
+        let registers = Registers::new(device.features(), &sizes);
         Ok(VirtioFunction {
             device,
             memory: socket.memory,
@@ -316,8 +313,8 @@ impl VirtioFunction {
 
     fn start(&self, state: &mut State) -> io::Result<()> {
         let accepted = state.registers.accepted();
-        self.device.set_features(accepted & !RING_FEATURES);
-        let event_idx = accepted & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
+        self.device.set_features(accepted);
+        let event_idx = has_feature(accepted, VIRTIO_RING_F_EVENT_IDX);
         let queues: Vec<_> = state.registers.enabled_queues(event_idx).collect();
         for (index, ring) in queues {
             let queue = Queue::try_from(ring).map_err(|error| io::Error::other(error.to_string()))?;

@@ -225,10 +225,11 @@ impl Registers {
 
     fn change_queue(&mut self, change: impl FnOnce(&mut Queue)) {
         let running = self.driver_ready();
-        if let Some(queue) = self.queues.get_mut(usize::from(self.queue_select)) {
-            if !running && !queue.enabled {
-                change(queue);
-            }
+        if let Some(queue) = self.queues.get_mut(usize::from(self.queue_select))
+            && !running
+            && !queue.enabled
+        {
+            change(queue);
         }
     }
 
