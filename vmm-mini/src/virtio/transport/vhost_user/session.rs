@@ -95,11 +95,14 @@ impl Session {
     /// # Errors
     /// When the connection cannot go on. A refusal that the front-end wants to hear of is a reply.
     pub(super) fn handle(&mut self, message: Message) -> Result<Option<Vec<u8>>, Fault> {
-        let acknowledge = message.need_reply && has_feature(self.protocol_features, REPLY_ACK);
         if let Some(reply) = self.question(&message)? {
             return Ok(Some(reply));
         }
-        match self.command(message) {
+        let wanted = message.need_reply;
+        let outcome = self.command(message);
+        // Asked afterwards: UML wants the very request acknowledged that agrees on acknowledgements.
+        let acknowledge = wanted && has_feature(self.protocol_features, REPLY_ACK);
+        match outcome {
             Ok(()) if acknowledge => Ok(Some(0u64.to_le_bytes().to_vec())),
             Ok(()) => Ok(None),
             Err(_) if acknowledge => Ok(Some(1u64.to_le_bytes().to_vec())),

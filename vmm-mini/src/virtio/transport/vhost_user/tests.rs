@@ -118,7 +118,7 @@ impl FrontEnd {
         assert_ne!(offered & 1 << 30, 0);
         assert_ne!(offered & 1 << 32, 0);
         assert_eq!(self.ask(15) & PROTOCOL, PROTOCOL);
-        self.send(16, 0, &words(&[PROTOCOL]), &[]);
+        assert_eq!(self.order(16, &words(&[PROTOCOL]), &[]), 0);
         let (requests, theirs) = std::io::pipe().unwrap();
         assert_eq!(self.order(21, &[], &[theirs.as_fd()]), 0);
         for wanted in [8u32, 60, 60] {
