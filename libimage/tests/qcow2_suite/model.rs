@@ -9,7 +9,7 @@ use libimage::format::raw::Raw;
 use libimage::storage::{FileOptions, FileStorage};
 use libimage::{Block, Preallocation, Zero};
 
-use crate::tools::{Random, assert_clean, assert_content, assert_same, open, read_all};
+use crate::tools::{Random, assert_clean, assert_content, assert_same, open, read_all, storage};
 
 #[derive(Clone)]
 struct Setup {
@@ -67,7 +67,7 @@ impl World {
     fn attach(&mut self) {
         if let Some((path, _)) = &self.backing {
             let options = FileOptions { read_only: true, ..FileOptions::default() };
-            let backing = Arc::new(Raw::new(Arc::new(FileStorage::open(path, options).unwrap())));
+            let backing = Arc::new(Raw::new(Arc::new(storage(path, options))));
             self.image.as_ref().unwrap().set_backing(Some(backing));
         }
     }
@@ -206,9 +206,7 @@ impl World {
             let view = image.open_snapshot(name).unwrap();
             if let Some((path, _)) = &self.backing {
                 let options = FileOptions { read_only: true, ..FileOptions::default() };
-                image.set_backing(Some(Arc::new(Raw::new(Arc::new(
-                    FileStorage::open(path, options).unwrap(),
-                )))));
+                image.set_backing(Some(Arc::new(Raw::new(Arc::new(storage(path, options))))));
             }
             assert_same(&read_all(&view), content, name);
         }

@@ -85,7 +85,19 @@ pub(crate) fn assert_content(path: &Path, expected: &[u8]) {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Qcow2> {
-    Qcow2::open(Arc::new(FileStorage::open(path, FileOptions::default())?), OpenOptions::default())
+    Qcow2::open(Arc::new(storage(path, FileOptions::default())), OpenOptions::default())
+}
+
+/// Opens a file that this process may have closed just now: a program that another test is starting holds
+/// all open files, and so their locks, until it has begun.
+pub(crate) fn storage(path: &Path, options: FileOptions) -> FileStorage {
+    for _ in 0..500 {
+        match FileStorage::open(path, options) {
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Ok(storage) => return storage,
+        }
+    }
+    FileStorage::open(path, options).unwrap()
 }
 
 pub(crate) fn read_all(block: &dyn Block) -> Vec<u8> {
