@@ -1,7 +1,11 @@
 //! Block devices over other block devices.
 
 pub mod concat;
+pub mod fault;
 pub mod slice;
+pub mod trace;
 
 pub use concat::Concat;
+pub use fault::Fault;
 pub use slice::Slice;
+pub use trace::{Event, Trace};
