@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should fail where it fails")]
 
 mod crash;
+mod faults;
 mod model;
 mod script;
+mod threads;
 mod tools;
