@@ -299,7 +299,7 @@ impl Running {
     /// # Errors
     /// When the agent reports that not everything could be written.
     pub fn shut_down(self) -> guestd_api::Result<()> {
-        let done = self.client.shutdown();
+        let done = self.client.shutdown(SHUTDOWN);
         self.machine().wait(SHUTDOWN);
         done.map_err(|error| self.explain(error))
     }

@@ -26,7 +26,7 @@ impl Fault {
     }
 
     /// Lets the changes whose number lies in `range` fail, counted from now. With `torn`, failing writes
-    /// store the first half of their bytes.
+    /// store the whole sectors of their first half.
     pub fn arm(&self, range: Range<u64>, torn: bool) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         self.changes.store(0, Ordering::SeqCst);
@@ -61,8 +61,12 @@ impl Block for Fault {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         let checked = self.check("write to");
         if checked.is_err() && self.torn.load(Ordering::SeqCst) {
-            let (half, _) = buf.split_at(buf.len() / 2);
-            self.inner.write_at(half, offset)?;
+            // Sectors are written whole or not at all.
+            let middle = offset + buf.len() as u64 / 2;
+            let kept = (middle - middle % 512).saturating_sub(offset) as usize;
+            if let Some(part) = buf.get(..kept).filter(|part| !part.is_empty()) {
+                self.inner.write_at(part, offset)?;
+            }
         }
         checked?;
         self.inner.write_at(buf, offset)
@@ -117,13 +121,14 @@ mod tests {
 
     #[test]
     fn exactly_the_armed_requests_fail() {
-        let fault = Fault::new(Arc::new(Memory::new(100)));
+        let fault = Fault::new(Arc::new(Memory::new(2000)));
         fault.arm(1..2, true);
-        fault.write_at(&[1; 10], 0).unwrap();
-        assert!(fault.write_at(&[2; 10], 0).is_err());
+        fault.write_at(&[1; 2000], 0).unwrap();
+        assert!(fault.write_at(&[2; 2000], 0).is_err());
         fault.flush().unwrap();
-        let mut bytes = [0; 10];
+        let mut bytes = [0; 2000];
         fault.read_at(&mut bytes, 0).unwrap();
-        assert_eq!((bytes, fault.changes()), ([2, 2, 2, 2, 2, 1, 1, 1, 1, 1], 3));
+        assert!(bytes[..512] == [2; 512] && bytes[512..] == [1; 1488]);
+        assert_eq!(fault.changes(), 3);
     }
 }

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should fail where it fails")]
 
 mod crash;
+mod damage;
+mod faults;
+mod foreign;
 mod model;
 mod script;
+mod threads;
 mod tools;

@@ -47,11 +47,20 @@ impl Random {
     }
 }
 
+/// Runs a program. A file that this process closed just now may still be locked by another program that a
+/// test is starting: it holds all open files until it has begun.
 pub(crate) fn run(program: &str, args: &[&str]) -> Output {
-    Command::new(program)
-        .args(args)
-        .output()
-        .unwrap_or_else(|error| panic!("{program} is needed by this test: {error}"))
+    let mut tries = 0;
+    loop {
+        let output = Command::new(program).args(args).output();
+        let output = output.unwrap_or_else(|error| panic!("{program} is needed by this test: {error}"));
+        let locked = String::from_utf8_lossy(&output.stderr).contains("Is another process using the image");
+        tries += 1;
+        if !locked || tries == 300 {
+            return output;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// Runs a program that must succeed; returns what it printed.

@@ -43,6 +43,11 @@ impl Freeing {
         !self.pending.is_empty()
     }
 
+    /// Some clusters could not be freed yet because requests were using them.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     pub(super) fn pending_clusters(&self) -> u64 {
         self.pending_clusters
     }

@@ -112,7 +112,7 @@ impl CreateOptions {
 
     fn header(&self, geometry: Geometry) -> Header {
         let mut extensions = Extensions::default();
-        if geometry.cluster_size() > 4096 {
+        if geometry.version >= 3 && geometry.cluster_size() > 4096 {
             extensions.add_feature_names();
         }
         extensions.set_backing_format(self.backing_format.as_deref());

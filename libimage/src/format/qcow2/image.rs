@@ -329,7 +329,11 @@ impl Block for Qcow2 {
         if self.read_only {
             return Ok(());
         }
-        let dirty = self.meta_read()?.is_dirty();
+        let dirty = {
+            let meta = self.meta_read()?;
+            meta.check_usable()?;
+            meta.is_dirty() || meta.freeing.has_waiting()
+        };
         if dirty { self.meta_write()?.commit() } else { self.file.flush() }
     }
 

@@ -32,17 +32,15 @@ impl Qcow2 {
         check_size(g, size)?;
         let old = self.size();
         {
+            // Asked first: opening the image for a change ends the life of its bitmaps.
+            if self.meta_read()?.has_live_bitmaps() {
+                return Err(Error::unsupported(self.name(), "an image with bitmaps cannot be resized yet"));
+            }
             let (_gate, mut meta) = self.exclusive()?;
             if g.version < 3 && !meta.snapshots.is_empty() {
                 return Err(Error::unsupported(
                     self.file.name(),
                     "Can't resize a v2 image which has snapshots",
-                ));
-            }
-            if meta.has_live_bitmaps() {
-                return Err(Error::unsupported(
-                    self.file.name(),
-                    "an image with bitmaps cannot be resized yet",
                 ));
             }
             meta.commit()?;

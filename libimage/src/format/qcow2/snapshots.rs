@@ -92,6 +92,10 @@ impl Qcow2 {
     /// # Errors
     /// [`Error::NotFound`]; and as for making one.
     pub fn apply_snapshot(&self, id_or_name: &str) -> Result<()> {
+        if self.meta_read()?.has_live_bitmaps() {
+            let what = format!("Could not apply snapshot '{id_or_name}': Device has active dirty bitmaps");
+            return Err(Error::unsupported(self.name(), what));
+        }
         let (_gate, mut meta) = self.exclusive()?;
         let g = self.geometry;
         let Some(snapshot) = snapshot::find(&meta.snapshots, id_or_name).and_then(|i| meta.snapshots.get(i))
@@ -100,10 +104,6 @@ impl Qcow2 {
             return Err(Error::NotFound(what));
         };
         let snapshot = snapshot.clone();
-        if meta.has_live_bitmaps() {
-            let what = format!("Could not apply snapshot '{id_or_name}': Device has active dirty bitmaps");
-            return Err(Error::unsupported(self.name(), what));
-        }
         let size = snapshot.disk_size.unwrap_or(self.size());
         super::resize::check_size(g, size)?;
         if g.version < 3 && size != self.size() {

@@ -68,8 +68,8 @@ impl Qcow2 {
         let Some(backing) = self.backing()? else { return Ok(Extent::absent(run)) };
         let size = backing.size();
         if at >= size {
-            // The shorter file decides that there is nothing but zeroes beyond its end.
-            return Ok(Extent { depth: 1, ..Extent::zero(run) });
+            // Nobody decides about what lies behind the end of a shorter backing file: zeroes, as in QEMU.
+            return Ok(Extent::absent(run));
         }
         let below = backing.status(at..(at + run).min(size))?;
         Ok(Extent { depth: below.depth.saturating_add(1), ..below })

@@ -1,0 +1,449 @@
+//! Images that QEMU made, and images that QEMU would have made the same way.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use libimage::format::qcow2::{CompressionType, CreateOptions, OpenOptions, Qcow2};
+use libimage::format::raw::Raw;
+use libimage::storage::{FileOptions, FileStorage};
+use libimage::{Block, Error, Preallocation, Zero};
+
+use crate::tools::{Random, assert_clean, assert_same, must, open, read_all, run, storage};
+
+fn path(dir: &tempfile::TempDir, name: &str) -> (PathBuf, String) {
+    let path = dir.path().join(name);
+    let text = path.to_str().unwrap().to_owned();
+    (path, text)
+}
+
+fn open_read_only(path: &Path) -> libimage::Result<Qcow2> {
+    let options = FileOptions { read_only: true, ..FileOptions::default() };
+    Qcow2::open(Arc::new(storage(path, options)), OpenOptions::default())
+}
+
+/// What `qemu-img map` says, without file offsets: start, length, depth, present, zero, data, compressed.
+type Row = (u64, u64, u64, bool, bool, bool, bool);
+
+fn qemu_map(file: &str) -> Vec<Row> {
+    let text = must("qemu-img", &["map", "--output=json", "-f", "qcow2", file]);
+    let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let number = |row: &serde_json::Value, key: &str| row[key].as_u64().unwrap();
+    let flag = |row: &serde_json::Value, key: &str| row[key].as_bool().unwrap();
+    let rows = rows.as_array().unwrap().iter().map(|row| {
+        (
+            number(row, "start"),
+            number(row, "length"),
+            number(row, "depth"),
+            flag(row, "present"),
+            flag(row, "zero"),
+            flag(row, "data"),
+            flag(row, "compressed"),
+        )
+    });
+    merged(rows.collect())
+}
+
+fn our_map(image: &Qcow2) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut at = 0;
+    while at < image.size() {
+        let e = image.status(at..image.size()).unwrap();
+        assert!(e.length > 0 && at + e.length <= image.size());
+        rows.push((at, e.length, u64::from(e.depth), e.present, e.zero, e.data, e.compressed));
+        at += e.length;
+    }
+    merged(rows)
+}
+
+fn assert_same_map(image: &Qcow2, file: &str) {
+    for (ours, theirs) in our_map(image).into_iter().zip(qemu_map(file)) {
+        assert_eq!(ours, theirs, "of {file}");
+    }
+    assert_eq!(our_map(image).len(), qemu_map(file).len());
+}
+
+fn merged(rows: Vec<Row>) -> Vec<Row> {
+    let mut list: Vec<Row> = Vec::new();
+    for row in rows {
+        match list.last_mut() {
+            Some(last) if (last.2, last.3, last.4, last.5, last.6) == (row.2, row.3, row.4, row.5, row.6) => {
+                last.1 += row.1;
+            }
+            _ => list.push(row),
+        }
+    }
+    list
+}
+
+fn scribble(file: &str, random: &mut Random, size: u64, compressed: bool, cluster: u64) {
+    let mut commands = Vec::new();
+    for _ in 0..40 {
+        let start = random.below(size / 512) * 512;
+        let length = (random.below(6 * cluster) / 512 * 512 + 512).min(size - start);
+        let pattern = random.below(255) + 1;
+        let aligned = start / cluster * cluster;
+        commands.push(match random.below(6) {
+            0 => format!("write -z {start} {length}"),
+            1 => format!("write -z -u {start} {length}"),
+            2 => format!("discard {start} {length}"),
+            // QEMU refuses to compress over what is there: those fail, which is fine.
+            3 | 4 if compressed => format!("write -c -P {pattern} {aligned} {}", cluster.min(size - aligned)),
+            _ => format!("write -P {pattern} {start} {length}"),
+        });
+    }
+    let mut args = vec!["-f", "qcow2"];
+    for command in &commands {
+        args.extend(["-c", command]);
+    }
+    args.push(file);
+    run("qemu-io", &args);
+}
+
+#[test]
+fn images_of_every_kind_are_read_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds = [
+        "cluster_size=512",
+        "cluster_size=4k",
+        "cluster_size=64k",
+        "cluster_size=2M",
+        "compat=0.10",
+        "compat=0.10,cluster_size=512",
+        "refcount_bits=1,cluster_size=1k",
+        "refcount_bits=2",
+        "refcount_bits=64,cluster_size=512",
+        "compression_type=zstd",
+        "compression_type=zstd,cluster_size=4k",
+        "lazy_refcounts=on",
+        "preallocation=metadata",
+        "preallocation=falloc,cluster_size=8k",
+    ];
+    for (seed, kind) in (1..).zip(kinds) {
+        let (image_path, file) = path(&dir, "foreign.qcow2");
+        let (raw_path, raw) = path(&dir, "foreign.raw");
+        let mut random = Random::new(seed);
+        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", kind, &file, "5M"]);
+        let cluster = open_read_only(&image_path).unwrap().cluster_size();
+        scribble(&file, &mut random, 5 << 20, true, cluster);
+        // Narrow counts cannot hold snapshots.
+        let snapshot = !kind.contains("refcount_bits=1,") && kind != "refcount_bits=2";
+        if snapshot {
+            must("qemu-img", &["snapshot", "-c", "then", &file]);
+            let (then_path, then) = path(&dir, "then.raw");
+            must("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", "-l", "then", &file, &then]);
+            scribble(&file, &mut random, 5 << 20, false, cluster);
+            let image = Arc::new(open_read_only(&image_path).unwrap());
+            let view = image.open_snapshot("then").unwrap();
+            assert_same(&read_all(&view), &std::fs::read(then_path).unwrap(), kind);
+        }
+        must("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", &file, &raw]);
+        let image = open_read_only(&image_path).unwrap();
+        assert_same(&read_all(&image), &std::fs::read(&raw_path).unwrap(), kind);
+        assert_same_map(&image, &file);
+        // Asking twice gives the same answer.
+        assert_eq!(our_map(&image), our_map(&image));
+        let report = image.check().unwrap();
+        assert!(report.is_clean(), "{kind}: {report:?}");
+        let checked = must("qemu-img", &["check", "--output=json", "-f", "qcow2", &file]);
+        let checked: serde_json::Value = serde_json::from_str(&checked).unwrap();
+        let number = |key: &str| checked[key].as_u64().unwrap_or(0);
+        assert_eq!(report.image_end_offset, number("image-end-offset"), "{kind}");
+        assert_eq!(report.total_clusters, number("total-clusters"), "{kind}");
+        assert_eq!(report.allocated_clusters, number("allocated-clusters"), "{kind}");
+        assert_eq!(report.fragmented_clusters, number("fragmented-clusters"), "{kind}");
+        assert_eq!(report.compressed_clusters, number("compressed-clusters"), "{kind}");
+        drop(image);
+
+        // Then it is written here, and QEMU reads it.
+        let image = open(&image_path).unwrap();
+        let mut model = std::fs::read(&raw_path).unwrap();
+        for _ in 0..30 {
+            let start = random.below(4 << 20);
+            let length = random.below(300_000) as usize + 1;
+            let bytes = random.bytes(length, true);
+            image.write_at(&bytes, start).unwrap();
+            model[start as usize..][..length].copy_from_slice(&bytes);
+        }
+        if snapshot {
+            image.delete_snapshot("then").unwrap();
+        }
+        image.close().unwrap();
+        assert_clean(&image_path);
+        must("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", &file, &raw]);
+        assert_same(&std::fs::read(&raw_path).unwrap(), &model, kind);
+    }
+}
+
+#[test]
+fn new_images_are_the_same_bytes_as_qemus() {
+    let dir = tempfile::tempdir().unwrap();
+    let default = CreateOptions { size: 1 << 30, ..CreateOptions::default() };
+    let backed = CreateOptions {
+        backing_file: Some("base.raw".to_owned()),
+        backing_format: Some("raw".to_owned()),
+        ..default.clone()
+    };
+    let cases = [
+        (default.clone(), ""),
+        (CreateOptions { size: 0, ..default.clone() }, "size=0"),
+        (CreateOptions { cluster_size: 512, size: 20 << 20, ..default.clone() }, "cluster_size=512"),
+        (CreateOptions { cluster_size: 4096, ..default.clone() }, "cluster_size=4096"),
+        (CreateOptions { cluster_size: 2 << 20, ..default.clone() }, "cluster_size=2M"),
+        (CreateOptions { version: 2, ..default.clone() }, "compat=0.10"),
+        (CreateOptions { refcount_bits: 1, ..default.clone() }, "refcount_bits=1"),
+        (CreateOptions { refcount_bits: 64, ..default.clone() }, "refcount_bits=64"),
+        (CreateOptions { lazy_refcounts: true, ..default.clone() }, "lazy_refcounts=on"),
+        (CreateOptions { compression: CompressionType::Zstd, ..default.clone() }, "compression_type=zstd"),
+        (backed, "backing_file=base.raw,backing_fmt=raw"),
+    ];
+    std::fs::write(dir.path().join("base.raw"), vec![1; 1 << 20]).unwrap();
+    for (options, text) in cases {
+        let (ours, _) = path(&dir, "ours.qcow2");
+        let (theirs, file) = path(&dir, "theirs.qcow2");
+        drop(Qcow2::create(Arc::new(FileStorage::create(&ours).unwrap()), &options).unwrap());
+        let size = options.size.to_string();
+        let mut args = vec!["create", "-q", "-f", "qcow2"];
+        if !text.is_empty() && !text.starts_with("size") {
+            args.extend(["-o", text]);
+        }
+        args.extend([&file[..], &size]);
+        must("qemu-img", &args);
+        assert_same(&std::fs::read(&ours).unwrap(), &std::fs::read(&theirs).unwrap(), text);
+        assert_clean(&ours);
+        std::fs::remove_file(ours).unwrap();
+    }
+}
+
+#[test]
+fn tables_larger_than_one_refcount_block_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    for (refcount_bits, size) in [(16, 4u64 << 30), (64, 16 << 30), (64, 100 << 30)] {
+        let (image_path, _) = path(&dir, "large.qcow2");
+        let options = CreateOptions { cluster_size: 512, refcount_bits, size, ..CreateOptions::default() };
+        let image = Qcow2::create(Arc::new(FileStorage::create(&image_path).unwrap()), &options).unwrap();
+        for at in [0, size / 2, size - 5000] {
+            image.write_at(&[7; 5000], at).unwrap();
+        }
+        image.create_snapshot("s", std::time::Duration::ZERO).unwrap();
+        image.write_at(&[8; 5000], size / 2).unwrap();
+        image.close().unwrap();
+        assert_clean(&image_path);
+        std::fs::remove_file(image_path).unwrap();
+    }
+}
+
+#[test]
+fn options_that_do_not_go_together_are_refused_in_qemus_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, file) = path(&dir, "refused.qcow2");
+    let default = CreateOptions { size: 1 << 20, ..CreateOptions::default() };
+    let cases = [
+        (CreateOptions { cluster_size: 100, ..default.clone() }, "cluster_size=100"),
+        (CreateOptions { cluster_size: 4 << 20, ..default.clone() }, "cluster_size=4M"),
+        (CreateOptions { cluster_size: 512, size: 1 << 40, ..default.clone() }, "cluster_size=512,size=1T"),
+        (CreateOptions { refcount_bits: 3, ..default.clone() }, "refcount_bits=3"),
+        (CreateOptions { refcount_bits: 128, ..default.clone() }, "refcount_bits=128"),
+        (CreateOptions { version: 2, refcount_bits: 8, ..default.clone() }, "compat=0.10,refcount_bits=8"),
+        (
+            CreateOptions { version: 2, lazy_refcounts: true, ..default.clone() },
+            "compat=0.10,lazy_refcounts=on",
+        ),
+        (
+            CreateOptions { version: 2, compression: CompressionType::Zstd, ..default.clone() },
+            "compat=0.10,compression_type=zstd",
+        ),
+        (
+            CreateOptions {
+                backing_file: Some("x".to_owned()),
+                backing_format: Some("raw".to_owned()),
+                preallocation: Preallocation::Metadata,
+                ..default.clone()
+            },
+            "backing_file=x,backing_fmt=raw,preallocation=metadata",
+        ),
+    ];
+    for (options, text) in cases {
+        let error = options.validate().unwrap_err().to_string();
+        let sized = if text.contains("size=1T") { text.to_owned() } else { format!("{text},size=1M") };
+        let output = run("qemu-img", &["create", "-u", "-f", "qcow2", "-o", &sized, &file]);
+        let theirs = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(theirs.trim().trim_start_matches(&format!("qemu-img: {file}: ")), error, "{text}");
+    }
+}
+
+#[test]
+fn an_image_that_was_not_closed_is_recovered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "dirty.qcow2");
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", &file, "16M"]);
+    // It never comes to updating reference counts.
+    run("qemu-io", &["-f", "qcow2", "-c", "write -P 7 1M 3M", "-c", "flush", "-c", "sigraise 9", &file]);
+    let reader = open_read_only(&image_path).unwrap();
+    assert!(reader.info().unwrap().dirty);
+    assert!(read_all(&reader)[1 << 20..4 << 20].iter().all(|&byte| byte == 7));
+    drop(reader);
+    let image = open(&image_path).unwrap();
+    assert!(!image.info().unwrap().dirty);
+    image.write_at(&[9; 100_000], 5 << 20).unwrap();
+    let content = read_all(&image);
+    assert!(content[1 << 20..4 << 20].iter().all(|&byte| byte == 7));
+    image.close().unwrap();
+    assert_clean(&image_path);
+    crate::tools::assert_content(&image_path, &content);
+}
+
+#[test]
+fn bitmaps_are_checked_and_become_inconsistent_by_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "bitmaps.qcow2");
+    must("qemu-img", &["create", "-q", "-f", "qcow2", &file, "16M"]);
+    must("qemu-img", &["bitmap", "--add", &file, "b0"]);
+    must("qemu-img", &["bitmap", "--add", "-g", "4096", &file, "b1"]);
+    must("qemu-io", &["-f", "qcow2", "-c", "write -P 7 1M 3M", &file]);
+    let image = open(&image_path).unwrap();
+    let info = image.info().unwrap();
+    let names: Vec<_> = info.bitmaps.iter().map(|bitmap| (&bitmap.name[..], bitmap.granularity)).collect();
+    assert_eq!(names, [("b0", 65536), ("b1", 4096)]);
+    assert!(image.check().unwrap().is_clean());
+    assert!(image.resize(32 << 20, Preallocation::Off).is_err());
+    image.close().unwrap();
+    assert_clean(&image_path);
+    // Opening changed nothing: QEMU still believes in them.
+    let json = must("qemu-img", &["info", "--output=json", &file]);
+    assert!(json.contains("b0"), "{json}");
+    let image = open(&image_path).unwrap();
+    image.write_at(&[1; 10], 0).unwrap();
+    image.close().unwrap();
+    let output = run("qemu-img", &["check", "-f", "qcow2", &file]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("considered inconsistent"), "{text}");
+}
+
+#[test]
+fn features_that_are_not_served_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "feature.qcow2");
+    let refused = |what: &str| {
+        let text = open_read_only(&image_path).err().unwrap().to_string();
+        assert!(text.contains(what), "{text}");
+    };
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", "extended_l2=on", &file, "1M"]);
+    refused("Unsupported qcow2 feature(s): extended L2 entries");
+    let data = dir.path().join("data").to_str().unwrap().to_owned();
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &format!("data_file={data}"), &file, "1M"]);
+    refused("Unsupported qcow2 feature(s): external data file");
+    must("qemu-img", &["create", "-q", "-f", "qcow2", &file, "1M"]);
+    let bytes = std::fs::read(&image_path).unwrap();
+    let patched = |at: usize, byte: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        std::fs::write(&image_path, bytes).unwrap();
+    };
+    patched(78, 0x20);
+    refused("Unknown incompatible feature: 2000");
+    patched(35, 1);
+    refused("AES");
+    patched(35, 2);
+    refused("LUKS");
+    patched(7, 4);
+    refused("Unsupported qcow2 version 4");
+    // Damaged images can be read, not written.
+    patched(79, 2);
+    assert!(open_read_only(&image_path).is_ok());
+    assert!(matches!(open(&image_path), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn what_is_not_understood_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "kept.qcow2");
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", &file, "1M"]);
+    let mut bytes = std::fs::read(&image_path).unwrap();
+    // A longer header, an unknown extension, unknown autoclear and compatible bits.
+    let extensions = bytes[112..4096].to_vec();
+    bytes[103] = 128;
+    bytes[112..128].copy_from_slice(&[0x5a; 16]);
+    bytes[128..136].copy_from_slice(&[0x12, 0x34, 0x56, 0x78, 0, 0, 0, 5]);
+    bytes[136..144].copy_from_slice(b"hello\0\0\0");
+    bytes[144..4096].copy_from_slice(&extensions[..4096 - 144]);
+    (bytes[87], bytes[88]) = (0x80, 0x40);
+    std::fs::write(&image_path, &bytes).unwrap();
+    let image = open(&image_path).unwrap();
+    image.set_backing_name(Some("base"), Some("raw")).unwrap();
+    image.close().unwrap();
+    let after = std::fs::read(&image_path).unwrap();
+    assert_eq!(after[112..128], [0x5a; 16]);
+    assert!(after[..4096].windows(13).any(|bytes| bytes == b"\x12\x34\x56\x78\0\0\0\x05hello"));
+    assert_eq!((after[87], after[88]), (0x80, 0), "compatible bits stay, autoclear bits go");
+    let info = must("qemu-img", &["info", &file]);
+    assert!(info.contains("backing file: base") && info.contains("backing file format: raw"), "{info}");
+}
+
+#[test]
+fn chains_are_mapped_as_qemu_maps_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, base) = path(&dir, "base.raw");
+    let (middle_path, middle) = path(&dir, "middle.qcow2");
+    let (top_path, top) = path(&dir, "top.qcow2");
+    let mut random = Random::new(9);
+    let mut bytes = random.bytes(3 << 20, false);
+    bytes[1 << 20..2 << 20].fill(0);
+    std::fs::write(&base, &bytes).unwrap();
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", &middle, "4M"]);
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", &top, "6M"]);
+    scribble(&middle, &mut random, 4 << 20, true, 65536);
+    for command in ["write -P 1 100k 200k", "write -z 2M 512k", "discard 3M 256k", "write -P 2 5M 64k"] {
+        must("qemu-io", &["-f", "qcow2", "-c", command, &top]);
+    }
+    let read_only = FileOptions { read_only: true, ..FileOptions::default() };
+    let lower = open_read_only(&middle_path).unwrap();
+    lower.set_backing(Some(Arc::new(Raw::new(Arc::new(storage(Path::new(&base), read_only))))));
+    let image = open_read_only(&top_path).unwrap();
+    image.set_backing(Some(Arc::new(lower)));
+    assert_same_map(&image, &top);
+    let (raw_path, raw) = path(&dir, "flat.raw");
+    must("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", &top, &raw]);
+    assert_same(&read_all(&image), &std::fs::read(raw_path).unwrap(), "the chain");
+}
+
+#[test]
+fn preallocated_images_are_what_qemu_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (how, text) in [
+        (Preallocation::Metadata, "metadata"),
+        (Preallocation::Falloc, "falloc"),
+        (Preallocation::Full, "full"),
+    ] {
+        let (ours, file) = path(&dir, "ours.qcow2");
+        let (theirs, other) = path(&dir, "theirs.qcow2");
+        let options = CreateOptions { size: 20 << 20, preallocation: how, ..CreateOptions::default() };
+        let image = Qcow2::create(Arc::new(FileStorage::create(&ours).unwrap()), &options).unwrap();
+        image.close().unwrap();
+        must(
+            "qemu-img",
+            &["create", "-q", "-f", "qcow2", "-o", &format!("preallocation={text}"), &other, "20M"],
+        );
+        assert_eq!(
+            std::fs::metadata(&ours).unwrap().len(),
+            std::fs::metadata(&theirs).unwrap().len(),
+            "{text}"
+        );
+        assert_eq!(qemu_map(&file), qemu_map(&other), "{text}");
+        assert_same_map(&open_read_only(&ours).unwrap(), &file);
+        assert_clean(&ours);
+        // Writing allocates nothing any more.
+        let image = open(&ours).unwrap();
+        image.write_at(&[1; 3 << 20], 1 << 20).unwrap();
+        image.write_zeroes(0..1 << 20, Zero::KeepAllocated).unwrap();
+        image.write_at(&[2; 512], 512).unwrap();
+        image.close().unwrap();
+        assert_eq!(
+            std::fs::metadata(&ours).unwrap().len(),
+            std::fs::metadata(&theirs).unwrap().len(),
+            "{text}"
+        );
+        assert_clean(&ours);
+        std::fs::remove_file(ours).unwrap();
+        std::fs::remove_file(theirs).unwrap();
+    }
+}
