@@ -31,7 +31,7 @@ const SPARE_SLOTS: usize = 4;
 /// How long a dying machine may take to say its last words.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a machine may take to power off by itself.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+const SHUTDOWN: Duration = Duration::from_secs(600);
 
 /// Which back-end to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
