@@ -130,7 +130,11 @@ pub struct Running {
 ///
 /// # Errors
 /// When no back-end works here, or the machine does not come up. Nothing keeps running then.
-pub fn launch(disks: Vec<(Arc<dyn Block>, bool)>, settings: Settings, notice: &dyn Fn(&str)) -> Result<Running, Error> {
+pub fn launch(
+    disks: Vec<(Arc<dyn Block>, bool)>,
+    settings: Settings,
+    notice: &dyn Fn(&str),
+) -> Result<Running, Error> {
     let appliance = Appliance::installed()?;
     let backend = choose(settings.choice, &appliance, notice)?;
     let initrd = if backend.name() == "uml" { appliance.uml_initrd() } else { appliance.pc_initrd() };
@@ -142,7 +146,12 @@ pub fn launch(disks: Vec<(Arc<dyn Block>, bool)>, settings: Settings, notice: &d
         block_size: 512,
     };
     let mut drives: Vec<Drive> = disks.into_iter().enumerate().map(named).collect();
-    drives.push(Drive { block: root_disk(&appliance)?, serial: ROOT_SERIAL.to_owned(), read_only: true, block_size: 512 });
+    drives.push(Drive {
+        block: root_disk(&appliance)?,
+        serial: ROOT_SERIAL.to_owned(),
+        read_only: true,
+        block_size: 512,
+    });
     let spec = LaunchSpec {
         initrd,
         cmdline: Vec::new(),
@@ -195,9 +204,13 @@ fn choose(choice: Choice, appliance: &Appliance, notice: &dyn Fn(&str)) -> Resul
                 }
                 Err(no_uml) => {
                     let backend = tcg().map_err(|no_tcg| {
-                        Error::Choice(format!("No back-end works here. kvm: {no_kvm}; uml: {no_uml}; tcg: {no_tcg}"))
+                        Error::Choice(format!(
+                            "No back-end works here. kvm: {no_kvm}; uml: {no_uml}; tcg: {no_tcg}"
+                        ))
                     })?;
-                    notice(&format!("KVM is not used: {no_kvm}; nor User-Mode Linux: {no_uml}. QEMU runs the appliance, slowly"));
+                    notice(&format!(
+                        "KVM is not used: {no_kvm}; nor User-Mode Linux: {no_uml}. QEMU runs the appliance, slowly"
+                    ));
                     Ok(backend)
                 }
             }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use guest_cli::DriveSpec;
 use guestd_api::actions::archive::{TarInOptions, TarOutOptions};
 use guestd_api::actions::files::IsFileOptions;
 use guestd_api::actions::search::GlobExpandOptions;
@@ -287,7 +288,8 @@ fn add_drive(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mu
             _ => bail!("add-drive: unknown optional argument \"{option}\""),
         }
     }
-    session.add_drive(text(file)?, format, read_only)?;
+    let spec = DriveSpec { file: text(file)?.to_owned(), format: format.map(str::to_owned) };
+    session.add_drive(&spec, read_only)?;
     Ok(Flow::Go)
 }
 
@@ -298,7 +300,7 @@ fn add_drive_ro(
     _: &mut dyn Write,
 ) -> Result<Flow> {
     let [file] = words else { return Err(wrong("add-drive-ro")) };
-    session.add_drive(text(file)?, None, true)?;
+    session.add_drive(&DriveSpec { file: text(file)?.to_owned(), format: None }, true)?;
     Ok(Flow::Go)
 }
 
@@ -309,7 +311,7 @@ fn make_image(session: &mut Session, name: &str, words: &[GuestString], allocate
     let new = libimage::storage::Replacement::new(file)?;
     libimage::format::raw::Raw::create(&*new.storage(), size, mode)?;
     new.commit()?;
-    session.add_drive(file, Some("raw"), false)?;
+    session.add_drive(&DriveSpec { file: file.to_owned(), format: Some("raw".to_owned()) }, false)?;
     Ok(Flow::Go)
 }
 

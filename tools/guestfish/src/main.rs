@@ -37,8 +37,8 @@ fn main() -> ExitCode {
 
 /// What the options ask for before the first command.
 fn prepare(session: &mut Session, options: &Options) -> anyhow::Result<()> {
-    for drive in &options.drives {
-        session.add_drive(&drive.file, drive.format.as_deref(), options.read_only)?;
+    for drive in &options.guest.drives {
+        session.add_drive(drive, options.read_only)?;
     }
     if options.inspect || !options.mounts.is_empty() {
         session.launch()?;

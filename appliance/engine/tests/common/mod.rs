@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use appliance_engine::build::cpio::Cpio;
 use appliance_engine::backend::{Backend, Died, Drive, LaunchSpec, Machine, RPC_PORT};
+use appliance_engine::build::cpio::Cpio;
 use libimage::storage::Memory;
 use libimage::{Block, Extent, Limits, Zero};
 
@@ -129,7 +129,10 @@ impl Guest {
         let outcome = self.reader.read_line(&mut line);
         if !matches!(outcome, Ok(1..)) {
             let log = self.machine.kernel_log();
-            panic!("{outcome:?}: {:?}\n{log}", Died::of(self.name, &*self.machine).map(|died| died.to_string()));
+            panic!(
+                "{outcome:?}: {:?}\n{log}",
+                Died::of(self.name, &*self.machine).map(|died| died.to_string())
+            );
         }
         line.trim_end().to_owned()
     }
@@ -281,11 +284,21 @@ pub fn disks_and_port(backend: &dyn Backend, mut spec: LaunchSpec) {
     // The guest reads what the host wrote, and the other way round, in several sizes.
     let expected = guest_sum(&pattern);
     for size in ["512", "4k", "1M"] {
-        let count = (1 << 20) / if size == "512" { 512 } else if size == "4k" { 4096 } else { 1 << 20 };
-        let read = format!("dd if=/dev/vda bs={size} skip={count} count={count} iflag=direct 2>/dev/null | md5sum");
+        let count = (1 << 20)
+            / if size == "512" {
+                512
+            } else if size == "4k" {
+                4096
+            } else {
+                1 << 20
+            };
+        let read =
+            format!("dd if=/dev/vda bs={size} skip={count} count={count} iflag=direct 2>/dev/null | md5sum");
         assert_eq!(guest.run(&read), expected, "{size}");
     }
-    guest.run("dd if=/dev/vda of=/dev/vdb bs=64k skip=16 seek=8 count=16 iflag=direct oflag=direct 2>/dev/null");
+    guest.run(
+        "dd if=/dev/vda of=/dev/vdb bs=64k skip=16 seek=8 count=16 iflag=direct oflag=direct 2>/dev/null",
+    );
     assert!(second.bytes(512 << 10, 1 << 20) == pattern);
     first.calls.lock().unwrap().clear();
     guest.run("echo hello | dd of=/dev/vda conv=fsync 2>/dev/null");

@@ -1,0 +1,69 @@
+//! Manners shared by the tools that work on guests: which disks, which back-end, what to mount.
+
+mod arguments;
+mod mounts;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use appliance_engine::backend::LogSink;
+use appliance_engine::launch;
+use guest::{How, Settings};
+
+pub use arguments::{DriveSpec, GuestArguments, GuestOptions};
+pub use mounts::{MountSpec, mount_system};
+
+/// How a guest is served, as the user chose it.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Directly or by an appliance.
+    pub how: How,
+    /// What runs the appliance.
+    pub backend: launch::Choice,
+    /// Its memory in MiB.
+    pub memory_mib: u32,
+    /// Its processors.
+    pub cpus: u8,
+    /// Tell who answers and why, and show what the appliance's kernel says.
+    pub verbose: bool,
+}
+
+impl Service {
+    /// The settings for a guest; what they have to tell goes to standard error under the name `program`.
+    pub fn settings(&self, program: &'static str) -> Settings {
+        let verbose = self.verbose;
+        let terminal = std::io::stderr().is_terminal();
+        let notice = move |line: &str| {
+            // Which reader answers is for the curious; a back-end that is missed concerns whoever sits there.
+            if verbose || (terminal && line.starts_with("KVM")) {
+                eprintln!("{program}: {line}.");
+            }
+        };
+        let show: LogSink = Box::new(|text: &[u8]| {
+            // Nobody reads it: nothing is lost.
+            let _ = std::io::stderr().write_all(text);
+        });
+        Settings {
+            how: self.how,
+            launch: launch::Settings {
+                choice: self.backend,
+                memory_mib: self.memory_mib,
+                cpus: self.cpus,
+                console: verbose.then_some(show),
+            },
+            notice: Some(Box::new(notice)),
+        }
+    }
+}
+
+/// Ends a program: prints what went wrong, if something did.
+pub fn finish(program: &str, done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if cli::error::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {}", cli::error::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
