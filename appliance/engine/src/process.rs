@@ -55,9 +55,11 @@ impl Machine for Process {
 
 /// Opens a file that a machine is given.
 pub(crate) fn open(what: &'static str, path: &Path) -> Result<OwnedFd, LaunchError> {
-    File::open(path)
-        .map(OwnedFd::from)
-        .map_err(|source| LaunchError::File { what, path: path.to_owned(), source })
+    File::open(path).map(OwnedFd::from).map_err(|source| LaunchError::File {
+        what,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// How a process that inherits `fd` under its number names it.

@@ -96,8 +96,13 @@ impl Backend for Tcg {
         let (log, output) = io::pipe().map_err(failed)?;
         let (log, reader) = KernelLog::collect(log, spec.console).map_err(failed)?;
         // Guest memory is a memfd, which needs no room in any file system.
-        let program =
-            Program { file, name: "qemu-system-x86_64".into(), keep, output: output.into(), memory: OWN_MEMORY };
+        let program = Program {
+            file,
+            name: "qemu-system-x86_64".into(),
+            keep,
+            output: output.into(),
+            memory: OWN_MEMORY,
+        };
         let at_end = || drop((servers, reader));
         let child = Child::spawn(program, move |_| arguments.0.clone(), at_end).map_err(failed)?;
         Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))

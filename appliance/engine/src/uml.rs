@@ -81,7 +81,8 @@ impl Backend for Uml {
         };
         // Dropping the servers closes the port, for a reader that waits for a guest that is gone.
         let at_end = || drop((servers, reader));
-        let child = Child::spawn(program, move |place| in_place(&arguments, place), at_end).map_err(failed)?;
+        let child =
+            Child::spawn(program, move |place| in_place(&arguments, place), at_end).map_err(failed)?;
         Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))
     }
 }

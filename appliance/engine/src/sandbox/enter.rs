@@ -152,7 +152,10 @@ fn mount_root(world: &World) -> Step {
         // Nothing mounted here shall reach the host.
         check(libc::mount(null(), c"/".as_ptr(), null(), libc::MS_REC | libc::MS_PRIVATE, null()), 2)?;
         let anchor = world.anchor.as_ptr();
-        check(libc::mount(c"tmpfs".as_ptr(), anchor, c"tmpfs".as_ptr(), flags, world.options.as_ptr().cast()), 2)?;
+        check(
+            libc::mount(c"tmpfs".as_ptr(), anchor, c"tmpfs".as_ptr(), flags, world.options.as_ptr().cast()),
+            2,
+        )?;
         check(libc::chdir(anchor), 2)
     }
 }
@@ -268,7 +271,8 @@ pub(super) fn born(plan: &Plan) -> io::Result<(libc::pid_t, RawFd)> {
     // only runs `enter`, which keeps to what is allowed there and never returns. `pidfd` is where the
     // kernel puts the descriptor.
     unsafe {
-        let pid = libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0usize, &raw mut pidfd, 0usize, 0usize);
+        let pid =
+            libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0usize, &raw mut pidfd, 0usize, 0usize);
         match pid {
             0 => enter(plan),
             -1 => Err(io::Error::last_os_error()),
