@@ -129,20 +129,26 @@ pub struct Died {
     pub backend: &'static str,
     /// How.
     pub ended: Ended,
-    /// The last lines that its kernel said.
+    /// What its kernel said about it, or said last.
     pub last_words: String,
 }
 
 impl Died {
     /// Describes the end of `machine`, if it has ended.
     pub fn of(backend: &'static str, machine: &dyn Machine) -> Option<Died> {
-        const LINES: usize = 15;
-        let ended = machine.wait(Duration::ZERO)?;
-        let log = machine.kernel_log();
-        let lines: Vec<&str> = log.lines().collect();
-        let last_words = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        Some(Died { backend, ended, last_words })
+        let last_words = last_words(&machine.kernel_log());
+        Some(Died { backend, ended: machine.wait(Duration::ZERO)?, last_words })
     }
+}
+
+/// The lines of a log that explain an end: from a panic on, where there is one.
+fn last_words(log: &str) -> String {
+    const LINES: usize = 15;
+    let lines: Vec<&str> = log.lines().collect();
+    let panic = lines.iter().rposition(|line| line.contains("Kernel panic"));
+    let start = panic.unwrap_or(lines.len().saturating_sub(LINES));
+    let end = lines.len().min(start + LINES);
+    lines[start..end].join("\n")
 }
 
 impl std::error::Error for Died {}

@@ -28,6 +28,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pi
 
 use enter::{Plan, Pointers, STEPS};
 
+/// The first process of a PID namespace. It cannot be the program itself: the kernel spares a first
+/// process its own signals, and a UML that panics would try to abort for ever.
+const INIT: &str = "\"$@\"; exit $?";
+
 /// A program to run, and what it is given.
 pub(crate) struct Program {
     /// The executable, opened.
@@ -119,11 +123,6 @@ impl Child {
         self.shared.pid.as_raw_nonzero().get()
     }
 
-    /// How it ended, if it has.
-    pub(crate) fn ended(&self) -> Option<Ended> {
-        *self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until it has ended, at most `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<Ended> {
         let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +155,8 @@ impl Shared {
             }
         };
         match status.and_then(|status| status.exit_status()) {
+            // So a shell reports a signal, and the first process of a namespace is a shell.
+            Some(code @ 129..) if self.confined => Ended::Signalled(code - 128),
             Some(code) => Ended::Exited(code),
             None => Ended::Signalled(
                 status.and_then(|status| status.terminating_signal()).unwrap_or(libc::SIGKILL),
@@ -175,8 +176,9 @@ fn start(
         return Ok((Shared::new(pid, pidfd, true), None));
     }
     let (place, directory) = world::shared_place(program.memory)?;
+    let mut group = Group::new(directory);
     let (pid, pidfd) = launch(&program, arguments(&place), None, &place)?;
-    let group = Group::guard(pid, directory);
+    group.guard(pid);
     Ok((Shared::new(pid, pidfd, false), Some(group)))
 }
 
@@ -195,7 +197,15 @@ fn launch(
     let null = std::fs::File::open("/dev/null")?;
     let (go_read, mut go_write) = io::pipe()?;
     let (mut status_read, status_write) = io::pipe()?;
-    let arguments = std::iter::once(OsString::from(&program.name)).chain(arguments);
+    let path = format!("/proc/self/fd/{}", program.file.as_raw_fd());
+    let mut keep: Vec<_> = program.keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let (runner, first) = if world.is_some() {
+        keep.push(program.file.as_raw_fd());
+        ("/bin/sh", ["sh", "-c", INIT, &program.name, &path].map(OsString::from).to_vec())
+    } else {
+        (path.as_str(), vec![OsString::from(&program.name)])
+    };
+    let arguments = first.into_iter().chain(arguments);
     let mut environment = vec![CString::from(c"PATH=/usr/bin:/bin"), CString::from(c"HOME=/nonexistent")];
     if let Some(temporary) = &place.temporary {
         let mut variable = OsString::from("TMPDIR=");
@@ -204,11 +214,11 @@ fn launch(
     }
     let plan = Plan {
         world,
-        program: c_string(OsString::from(format!("/proc/self/fd/{}", program.file.as_raw_fd())))?,
+        program: c_string(OsString::from(runner))?,
         arguments: Pointers::new(arguments.map(c_string).collect::<io::Result<_>>()?),
         environment: Pointers::new(environment),
         stdio: [null.as_raw_fd(), program.output.as_raw_fd(), program.output.as_raw_fd()],
-        keep: program.keep.iter().map(AsRawFd::as_raw_fd).collect(),
+        keep,
         go: go_read.as_raw_fd(),
         go_writer: go_write.as_raw_fd(),
         status: status_write.as_raw_fd(),
@@ -248,17 +258,20 @@ fn c_string(text: OsString) -> io::Result<CString> {
 
 /// A machine without namespaces: its process group, its directory, and the watchdog of both.
 struct Group {
-    leader: Pid,
+    leader: Option<Pid>,
     directory: PathBuf,
     watchdog: Option<std::process::Child>,
 }
 
+/// Reads the number of a process group, then waits for the end of its input, which only we hold open:
+/// when we die, however, the watchdog cleans up in our place.
+const WATCHDOG: &str =
+    "read -r group; read -r _; [ -z \"$group\" ] || kill -s KILL -- \"-$group\"; rm -rf -- \"$1\"";
+
 impl Group {
-    /// The watchdog reads a pipe that only we hold: when we die, however, it cleans up in our place.
-    fn guard(leader: Pid, directory: PathBuf) -> Self {
+    fn new(directory: PathBuf) -> Self {
         let watchdog = Command::new("/bin/sh")
-            .args(["-c", "read -r _; kill -KILL -- \"-$1\"; rm -rf -- \"$2\"", "machine-watchdog"])
-            .arg(leader.as_raw_nonzero().to_string())
+            .args(["-c", WATCHDOG, "machine-watchdog"])
             .arg(&directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -267,14 +280,24 @@ impl Group {
             .process_group(0)
             .spawn()
             .ok();
-        Group { leader, directory, watchdog }
+        Group { leader: None, directory, watchdog }
+    }
+
+    fn guard(&mut self, leader: Pid) {
+        self.leader = Some(leader);
+        if let Some(input) = self.watchdog.as_mut().and_then(|watchdog| watchdog.stdin.as_mut()) {
+            // Without its watchdog the machine is as good as others have them.
+            let _ = writeln!(input, "{}", leader.as_raw_nonzero());
+        }
     }
 }
 
 impl Drop for Group {
     /// Runs when the leader has ended and is not yet collected, so that its number is still its own.
     fn drop(&mut self) {
-        let _ = kill_process_group(self.leader, Signal::KILL);
+        if let Some(leader) = self.leader {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
         let _ = std::fs::remove_dir_all(&self.directory);
         if let Some(watchdog) = &mut self.watchdog {
             let _ = watchdog.kill();

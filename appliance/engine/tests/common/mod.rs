@@ -8,10 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use appliance_engine::backend::{Backend, Died, Drive, LaunchSpec, Machine, RPC_PORT};
 use appliance_engine::build::cpio::Cpio;
+use appliance_engine::build::modules::ModuleTree;
 use libimage::storage::Memory;
 use libimage::{Block, Extent, Limits, Zero};
 
@@ -57,8 +58,8 @@ pub fn find(what: &str, candidates: &[PathBuf]) -> Option<PathBuf> {
     found
 }
 
-/// An initial root file system with modules from `modules`, which come in the order given.
-pub fn initrd(directory: &Path, modules: &Path, names: &[&str]) -> Option<PathBuf> {
+/// An initial root file system with modules of an unpacked kernel package.
+pub fn initrd(directory: &Path, package: &Path, names: &[&str]) -> Option<PathBuf> {
     find("busybox-static", &[BUSYBOX.into()])?;
     let mut archive = Cpio::new();
     archive.directory("bin");
@@ -66,30 +67,15 @@ pub fn initrd(directory: &Path, modules: &Path, names: &[&str]) -> Option<PathBu
     archive.file("bin/busybox", 0o755, &fs::read(BUSYBOX).unwrap());
     archive.file("init", 0o755, INIT.replace("PORT", RPC_PORT).as_bytes());
     let mut order = String::new();
-    for name in names {
-        // What a kernel has built in is no module.
-        let Some(path) = find_below(modules, &format!("{name}.ko")) else { continue };
-        archive.file(&format!("modules/{name}.ko"), 0o644, &fs::read(path).unwrap());
-        order.push_str(&format!("{name}.ko\n"));
+    // What the kernel has built in is left out.
+    for module in ModuleTree::find(package).unwrap().closure(names, false).unwrap() {
+        archive.file(&format!("modules/{}.ko", module.name), 0o644, &module.bytes);
+        order.push_str(&format!("{}.ko\n", module.name));
     }
     archive.file("modules/order", 0o644, order.as_bytes());
     let path = directory.join("initrd");
     fs::write(&path, archive.finish()).unwrap();
     Some(path)
-}
-
-fn find_below(directory: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            if let Some(found) = find_below(&entry.path(), name) {
-                return Some(found);
-            }
-        } else if entry.file_name().to_str() == Some(name) {
-            return Some(entry.path());
-        }
-    }
-    None
 }
 
 pub fn spec(initrd: &Path) -> LaunchSpec {
@@ -181,6 +167,22 @@ pub fn processes(mark: &str) -> Vec<String> {
     let output = Command::new("ps").args(["-eo", "pid=,args="]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().filter(|line| line.contains(mark)).map(str::to_owned).collect()
+}
+
+pub fn wait_for_no_process(mark: &str) {
+    let start = Instant::now();
+    while !processes(mark).is_empty() {
+        assert!(start.elapsed() < PATIENCE, "left over: {:?}", processes(mark));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A disk in memory that notes what was asked of it.
