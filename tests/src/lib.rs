@@ -1,1 +1,3 @@
-//! To be filled.
+//! What whole-system tests share: machines to run things in.
+
+pub mod nested;
