@@ -80,7 +80,8 @@ struct Running<'c> {
 
 impl Running<'_> {
     fn begin(&self, bytes: &[u8]) -> Result<()> {
-        wire::parts(bytes).try_for_each(|(last, part)| self.link.send(&Frame::Call { id: self.id, last, part }))
+        wire::parts(bytes)
+            .try_for_each(|(last, part)| self.link.send(&Frame::Call { id: self.id, last, part }))
     }
 
     fn finish(&mut self) -> Result<Value> {
@@ -187,11 +188,12 @@ impl Running<'_> {
     fn judge(&mut self, answer: std::result::Result<Vec<u8>, Failure>) -> Result<Value> {
         match (answer, self.given_up.take()) {
             // What was cancelled too late has happened.
-            (Ok(bytes), None | Some(Error::Cancelled { .. })) => {
-                wire::decode(&bytes).map_err(|e| Error::Protocol(format!("The result of '{}': {e}", self.action)))
-            }
+            (Ok(bytes), None | Some(Error::Cancelled { .. })) => wire::decode(&bytes)
+                .map_err(|e| Error::Protocol(format!("The result of '{}': {e}", self.action))),
             (_, Some(why)) => Err(why),
-            (Err(failure), None) if failure.errno == CANCELLED => Err(Error::Cancelled { action: self.action }),
+            (Err(failure), None) if failure.errno == CANCELLED => {
+                Err(Error::Cancelled { action: self.action })
+            }
             (Err(failure), None) => Err(Error::Action { action: self.action, failure }),
         }
     }

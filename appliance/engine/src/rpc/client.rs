@@ -248,7 +248,9 @@ impl Link {
                     }
                 }
                 Ok(None) => break Death::Gone("It closed the connection".into()),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => break Death::Protocol(error.to_string()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    break Death::Protocol(error.to_string());
+                }
                 Err(error) => break Death::Gone(error.to_string()),
             }
         };
