@@ -90,13 +90,10 @@ impl Disk {
 
     /// The numbers of its partitions that the kernel knows, in order.
     pub(crate) fn partitions(&self) -> Vec<u32> {
-        let Ok(entries) = std::fs::read_dir(format!("/sys/block/{}", self.kernel)) else { return Vec::new() };
-        let number = |entry: std::fs::DirEntry| {
-            std::fs::read_to_string(entry.path().join("partition")).ok()?.trim().parse().ok()
-        };
-        let mut numbers: Vec<u32> = entries.flatten().filter_map(number).collect();
-        numbers.sort_unstable();
-        numbers
+        partition_places(&self.kernel)
+            .into_iter()
+            .filter_map(|(number, _)| u32::try_from(number).ok())
+            .collect()
     }
 
     /// A partition as a device, whether it exists or not.
@@ -206,6 +203,21 @@ impl Disks {
             }
         }
     }
+}
+
+/// The partitions that the kernel knows of a disk, by number, with start and length in bytes.
+pub(crate) fn partition_places(kernel: &str) -> Vec<(i32, (i64, i64))> {
+    let Ok(entries) = std::fs::read_dir(format!("/sys/block/{kernel}")) else { return Vec::new() };
+    let place = |entry: std::fs::DirEntry| {
+        let number =
+            |file: &str| std::fs::read_to_string(entry.path().join(file)).ok()?.trim().parse::<i64>().ok();
+        // Sectors of 512 bytes here, whatever those of the disk are.
+        let bytes = |sectors: i64| sectors.checked_mul(512);
+        Some((i32::try_from(number("partition")?).ok()?, (bytes(number("start")?)?, bytes(number("size")?)?)))
+    };
+    let mut places: Vec<_> = entries.flatten().filter_map(place).collect();
+    places.sort_unstable();
+    places
 }
 
 /// A virtio disk with one of our serials.

@@ -73,3 +73,47 @@ pub(crate) fn trim(directory: impl AsFd, mut range: TrimRange) -> io::Result<()>
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// `struct blkpg_partition`.
+#[repr(C)]
+struct PartitionArgument {
+    start: i64,
+    length: i64,
+    number: i32,
+    names: [u8; 128],
+}
+
+/// `struct blkpg_ioctl_arg`.
+#[repr(C)]
+struct PartitionRequest {
+    op: i32,
+    flags: i32,
+    length: i32,
+    data: *mut PartitionArgument,
+}
+
+/// What the kernel is to do with a partition that it knows or is to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PartitionChange {
+    /// Make it known, at a place in bytes.
+    Add { start: i64, length: i64 },
+    /// Forget it; fails while it is in use.
+    Forget,
+}
+
+/// Tells the kernel of one partition of a disk, without it reading the disk.
+pub(crate) fn change_partition(disk: impl AsFd, number: i32, change: PartitionChange) -> io::Result<()> {
+    let (op, start, length) = match change {
+        PartitionChange::Add { start, length } => (1, start, length),
+        PartitionChange::Forget => (2, 0, 0),
+    };
+    let mut data = PartitionArgument { start, length, number, names: [0; 128] };
+    let size = i32::try_from(std::mem::size_of::<PartitionArgument>()).map_err(io::Error::other)?;
+    let mut request = PartitionRequest { op, flags: 0, length: size, data: &mut data };
+    // SAFETY: BLKPG (0x1269) reads one `struct blkpg_ioctl_arg` and the `struct blkpg_partition` that it points
+    // to, which the two types above are; both live until the call returns.
+    match unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), 0x1269, &mut request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -16,7 +16,7 @@ enum Needs {
 const FEATURES: &[(&str, Needs)] = &[
     ("btrfs", Needs::Program("btrfs")),
     ("fstrim", Needs::Nothing),
-    ("gdisk", Needs::Program("sgdisk")),
+    ("gdisk", Needs::Program("sfdisk")),
     ("lvm2", Needs::Program("lvm")),
     ("ntfs3g", Needs::Program("ntfs-3g.probe")),
     ("ntfsprogs", Needs::Program("ntfsresize")),

@@ -2,6 +2,7 @@
 
 use crate::disks::Device;
 use crate::ptable::{self, Gpt, Mbr, Table, guid_text};
+use crate::sys::{self, PartitionChange};
 use crate::worker::Worker;
 use guestd_api::actions::parts::Server;
 use guestd_api::structs::Partition;
@@ -33,14 +34,47 @@ impl Worker {
     fn parted(&self, device: &Device, commands: &[&str]) -> Result<(), Failure> {
         let done = self.tool("parted")?.args(["-s", "--"]).arg(&device.node).args(commands).finish()?;
         done.success()
-            .map_err(|failure| Failure::new(format!("parted: {}: {}", device.shown, failure.message)))
+            .map_err(|failure| Failure::new(format!("parted: {}: {}", device.shown, failure.message)))?;
+        self.settle(device)
     }
 
-    fn sgdisk(&self, device: &Device, option: &str, value: String) -> Result<(), Failure> {
-        let done = self.tool("sgdisk")?.arg(&device.node).arg(option).arg(value).finish()?;
+    /// Runs sfdisk with an option, whose values come after the disk.
+    fn sfdisk(&self, device: &Device, option: &str, values: &[&str]) -> Result<(), Failure> {
+        let done = self
+            .tool("sfdisk")?
+            .args(["-q", "--no-reread", "--no-tell-kernel", option])
+            .arg(&device.node)
+            .args(values)
+            .finish()?;
         done.success().map_err(|failure| {
-            Failure::new(format!("sgdisk {option}: {}: {}", device.shown, failure.message))
-        })
+            Failure::new(format!("sfdisk {option}: {}: {}", device.shown, failure.message))
+        })?;
+        self.settle(device)
+    }
+
+    /// Sees to it that the kernel has the partitions that the table has: without udev nobody else does, and
+    /// having it read the whole table again fails while any partition is in use.
+    fn settle(&self, device: &Device) -> Result<(), Failure> {
+        let (table, sector) = self.table(device)?;
+        // A table of a type that is not read here is the kernel's affair.
+        let Some(table) = table else { return Ok(()) };
+        let wanted = places(&table, sector);
+        let disk = device.open()?;
+        let kernel = device.kernel_name()?;
+        let known = crate::disks::partition_places(&kernel);
+        for (number, place) in &known {
+            if !wanted.contains(&(*number, *place)) {
+                sys::change_partition(&disk, *number, PartitionChange::Forget)
+                    .map_err(|e| device.failure(e))?;
+            }
+        }
+        for (number, (start, length)) in &wanted {
+            if !known.contains(&(*number, (*start, *length))) {
+                let change = PartitionChange::Add { start: *start, length: *length };
+                sys::change_partition(&disk, *number, change).map_err(|e| device.failure(e))?;
+            }
+        }
+        Ok(())
     }
 
     /// The table of a disk, and the size of its sectors.
@@ -64,6 +98,29 @@ impl Worker {
             return Err(Failure::new(format!("{}: the disk has no MBR partition table", device.shown)));
         };
         partitions.into_iter().find(|part| part.number == partnum).ok_or_else(|| missing(device, partnum))
+    }
+}
+
+/// Where the partitions of a table lie, in bytes. Of an extended partition the kernel shows no more than its
+/// first kilobyte, which protects what is inside.
+fn places(table: &Table, sector: u64) -> Vec<(i32, (i64, i64))> {
+    let place = |number: i32, first: u64, count: u64| {
+        let bytes = |sectors: u64| i64::try_from(sectors.checked_mul(sector)?).ok();
+        Some((number, (bytes(first)?, bytes(count)?)))
+    };
+    match table {
+        Table::Gpt { partitions, .. } => partitions
+            .iter()
+            .filter_map(|part| {
+                place(part.number, part.first, part.last.checked_sub(part.first)?.checked_add(1)?)
+            })
+            .collect(),
+        Table::Mbr(partitions) => {
+            let shown = |part: &Mbr| {
+                if part.is_extended() { part.sectors.min((1024 / sector).max(1)) } else { part.sectors }
+            };
+            partitions.iter().filter_map(|part| place(part.number, part.first, shown(part))).collect()
+        }
     }
 }
 
@@ -124,7 +181,31 @@ impl Server for Worker {
     }
 
     fn part_resize(&self, device: Device, partnum: i32, endsect: i64) -> Result<(), Failure> {
-        self.parted(&device, &["resizepart", &positive(partnum)?, &format!("{endsect}s")])
+        let number = positive(partnum)?;
+        let (table, sector) = self.table(&device)?;
+        let first = match table {
+            Some(Table::Gpt { partitions, .. }) => {
+                partitions.iter().find(|p| p.number == partnum).map(|p| p.first)
+            }
+            Some(Table::Mbr(partitions)) => partitions.iter().find(|p| p.number == partnum).map(|p| p.first),
+            None => None,
+        };
+        let first = first.ok_or_else(|| missing(&device, partnum))?;
+        let total = device.size()? / sector;
+        let last = if endsect < 0 { total.checked_add_signed(endsect) } else { u64::try_from(endsect).ok() };
+        let Some(count) = last.and_then(|last| last.checked_sub(first)).and_then(|more| more.checked_add(1))
+        else {
+            return Err(Failure::new(format!(
+                "{endsect}: the new end lies before the start of the partition"
+            )));
+        };
+        // Not by parted, which asks before it makes a partition smaller.
+        let script = format!(",{count}\n");
+        let program = self.tool("sfdisk")?.args(["-q", "--no-reread", "--no-tell-kernel", "-N", &number]);
+        let done = program.arg(&device.node).finish_with(Some(&mut script.as_bytes()), None)?;
+        done.success()
+            .map_err(|failure| Failure::new(format!("sfdisk -N: {}: {}", device.shown, failure.message)))?;
+        self.settle(&device)
     }
 
     fn part_list(&self, device: Device) -> Result<Vec<Partition>, Failure> {
@@ -183,8 +264,7 @@ impl Server for Worker {
         if name.encode_utf16().count() > 36 {
             return Err(Failure::new(format!("{name}: names of partitions are limited to 36 UTF-16 units")));
         }
-        // Colons separate the number from the name at the first one only.
-        self.sgdisk(&device, "-c", format!("{partnum}:{name}"))
+        self.sfdisk(&device, "--part-label", &[&positive(partnum)?, name])
     }
 
     fn part_get_name(&self, device: Device, partnum: i32) -> Result<GuestString, Failure> {
@@ -193,7 +273,7 @@ impl Server for Worker {
 
     fn part_set_gpt_type(&self, device: Device, partnum: i32, guid: GuestString) -> Result<(), Failure> {
         self.gpt(&device, partnum)?;
-        self.sgdisk(&device, "-t", format!("{partnum}:{guid}"))
+        self.sfdisk(&device, "--part-type", &[&positive(partnum)?, &guid.to_string_lossy()])
     }
 
     fn part_get_gpt_type(&self, device: Device, partnum: i32) -> Result<GuestString, Failure> {
@@ -202,7 +282,7 @@ impl Server for Worker {
 
     fn part_set_gpt_guid(&self, device: Device, partnum: i32, guid: GuestString) -> Result<(), Failure> {
         self.gpt(&device, partnum)?;
-        self.sgdisk(&device, "-u", format!("{partnum}:{guid}"))
+        self.sfdisk(&device, "--part-uuid", &[&positive(partnum)?, &guid.to_string_lossy()])
     }
 
     fn part_get_gpt_guid(&self, device: Device, partnum: i32) -> Result<GuestString, Failure> {
@@ -213,11 +293,7 @@ impl Server for Worker {
         self.mbr(&device, partnum)?;
         let id =
             u8::try_from(idbyte).map_err(|_| Failure::new(format!("{idbyte:#x}: a type is one byte")))?;
-        let program = self.tool("sfdisk")?.arg("-q").arg("--part-type").arg(&device.node);
-        let done = program.arg(positive(partnum)?).arg(format!("{id:x}")).finish()?;
-        done.success().map_err(|failure| {
-            Failure::new(format!("sfdisk --part-type: {}: {}", device.shown, failure.message))
-        })
+        self.sfdisk(&device, "--part-type", &[&positive(partnum)?, &format!("{id:x}")])
     }
 
     fn part_get_mbr_id(&self, device: Device, partnum: i32) -> Result<i32, Failure> {
@@ -246,13 +322,18 @@ impl Server for Worker {
 
     fn part_set_disk_guid(&self, device: Device, guid: GuestString) -> Result<(), Failure> {
         self.part_get_disk_guid(device.clone())?;
-        self.sgdisk(&device, "-U", guid.to_string_lossy().into_owned())
+        self.sfdisk(&device, "--disk-id", &[&guid.to_string_lossy()])
     }
 
     fn part_expand_gpt(&self, device: Device) -> Result<(), Failure> {
-        let done = self.tool("sgdisk")?.arg("-e").arg(&device.node).finish()?;
-        done.success()
-            .map_err(|failure| Failure::new(format!("sgdisk -e: {}: {}", device.shown, failure.message)))
+        let done = self
+            .tool("sfdisk")?
+            .args(["-q", "--no-reread", "--no-tell-kernel", "--relocate", "gpt-bak-std"])
+            .arg(&device.node)
+            .finish()?;
+        done.success().map_err(|failure| {
+            Failure::new(format!("sfdisk --relocate: {}: {}", device.shown, failure.message))
+        })
     }
 
     fn part_to_dev(&self, partition: Device) -> Result<GuestString, Failure> {

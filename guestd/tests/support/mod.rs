@@ -22,7 +22,7 @@ pub struct Agent {
     pub client: Client,
     pub directory: TempDir,
     pub loops: Vec<Loop>,
-    child: Child,
+    pub child: Child,
 }
 
 /// A file as a block device.

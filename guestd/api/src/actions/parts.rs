@@ -16,10 +16,10 @@ actions! {
     /// Add a partition.
     ///
     /// `prlogex` is `primary` (or `p`), `logical` (`l`) or `extended` (`e`); the last two only for MBR. The
-    /// sectors are numbers of the first and the last sector that belong to it; negative ones count from the
-    /// end of the disk.
+    /// sectors are those of the first and the last sector that belong to it. A negative last one counts from
+    /// the end of the disk: -1 is the disk's last sector, which a GPT needs for itself, as it does the 33 before.
     ///
-    ///     part-add /dev/sda p 2048 -2048
+    ///     part-add /dev/sda p 2048 -34
     fn part_add(device: Device, prlogex: String, startsect: Int64, endsect: Int64) -> Void;
 
     /// Remove a partition.
@@ -29,15 +29,15 @@ actions! {
 
     /// Make a partition table with one partition over the whole disk.
     ///
-    /// It starts at sector 128 and ends 128 sectors before the end. Types as for `part-init`.
+    /// It starts at sector 128 and ends at sector -128. Types as for `part-init`.
     ///
     ///     part-disk /dev/sda mbr
     fn part_disk(device: Device, parttype: String) -> Void;
 
     /// Change the end of a partition.
     ///
-    /// The data in it is not touched; growing the file system is another step. A negative sector counts from
-    /// the end of the disk.
+    /// The data in it is not touched; growing the file system is another step, and so is making it smaller,
+    /// which must come first. A negative sector counts as for `part-add`.
     ///
     ///     part-resize /dev/sda 1 -128
     fn part_resize(device: Device, partnum: Int, endsect: Int64) -> Void;
