@@ -141,8 +141,14 @@ impl Qcow2 {
         let mut rebuild = meta.count_refcount_structures(&mut references, report);
         let clusters = self.geometry.clusters_for(self.file.size());
         let mut end = 0;
-        for cluster in (0..clusters).map(HostCluster) {
-            if cluster.0 % 4096 == 0 {
+        let mut next = HostCluster(0);
+        loop {
+            let cluster = references.next_relevant(meta, next);
+            if cluster.0 >= clusters {
+                break;
+            }
+            next = HostCluster(cluster.0 + 1);
+            if cluster.0.is_multiple_of(4096) {
                 meta.make_read_room();
             }
             let reference = references.get(cluster);

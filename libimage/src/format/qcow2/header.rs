@@ -27,7 +27,6 @@ const MAX_BACKING_NAME: u32 = 1023;
 pub(super) mod incompatible {
     pub(in super::super) const DIRTY: u64 = 1;
     pub(in super::super) const CORRUPT: u64 = 1 << 1;
-    pub(in super::super) const DATA_FILE: u64 = 1 << 2;
     pub(in super::super) const COMPRESSION: u64 = 1 << 3;
     pub(in super::super) const EXTENDED_L2: u64 = 1 << 4;
     /// What this code can serve.
@@ -42,7 +41,6 @@ pub(super) mod compatible {
 /// Feature bits that a writer which does not know them must clear.
 pub(super) mod autoclear {
     pub(in super::super) const BITMAPS: u64 = 1;
-    pub(in super::super) const DATA_FILE_RAW: u64 = 1 << 1;
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]

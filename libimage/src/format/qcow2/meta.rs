@@ -217,6 +217,12 @@ impl Meta {
         };
         let entry = L1Entry(entry);
         let old = self.l2_table(entry)?;
+        if let Some(table) = old.filter(|table| table.0 >= self.file.size()) {
+            let table = self.geometry.host_cluster(table);
+            return Err(
+                self.found_corruption(table, "should be an L2 table but lies beyond the end of the file")
+            );
+        }
         if let Some(table) = old.filter(|_| entry.is_copied()) {
             return Ok(table);
         }
@@ -276,6 +282,7 @@ impl Meta {
         if self.marked_for_writing {
             return Ok(());
         }
+        self.check_places()?;
         if self.header.autoclear != 0 {
             // Bitmaps do not learn of our writes: without their bit they count as inconsistent.
             self.header.autoclear = 0;
@@ -284,6 +291,21 @@ impl Meta {
         self.metadata_map();
         self.marked_for_writing = true;
         Ok(())
+    }
+
+    /// Refuses to write tables to places beyond the end of the file, where only damage can point.
+    pub(super) fn check_places(&self) -> Result<()> {
+        let size = self.file.size();
+        let l1 = !self.l1.is_empty() && self.header.l1_offset >= size;
+        let table = !self.refcounts.table.is_empty() && self.header.refcount_table_offset >= size;
+        match l1 || table {
+            true => {
+                let what =
+                    "the header says that a table lies beyond the end of the file, which cannot be repaired";
+                Err(Error::corrupt(self.file.name(), what))
+            }
+            false => Ok(()),
+        }
     }
 
     pub(super) fn needs_marking(&self) -> bool {

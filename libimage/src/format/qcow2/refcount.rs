@@ -10,7 +10,7 @@ use super::cache::PageCache;
 use super::header::{MAX_REFTABLE_BYTES, field};
 use super::meta::{Kind, Meta};
 use super::storage::{table_bytes, write_all};
-use super::units::{Geometry, HostCluster, HostRun, MAX_HOST};
+use super::units::{Geometry, HostCluster, HostOffset, HostRun, MAX_HOST};
 use crate::error::{Error, Result};
 
 /// Position of a refcount block in an entry of the refcount table.
@@ -69,7 +69,7 @@ pub(super) fn set(block: &mut [u8], index: usize, order: u32, value: u64) {
 /// many counts of the page follow (itself included).
 fn place(geometry: Geometry, cluster: u64) -> (u64, usize, u64) {
     let order = geometry.refcount_order;
-    let per_page = geometry.page_size() * 8 >> order;
+    let per_page = (geometry.page_size() * 8) >> order;
     let within = cluster & (geometry.refblock_entries() - 1);
     (within / per_page * geometry.page_size(), (within % per_page) as usize, per_page - within % per_page)
 }
@@ -88,7 +88,7 @@ impl Meta {
     pub(super) fn block_for(&self, cluster: HostCluster) -> Result<Option<u64>> {
         let Some(&entry) = self.refcounts.table.get(self.table_index(cluster)) else { return Ok(None) };
         let offset = entry & BLOCK_OFFSET;
-        if !self.geometry.is_aligned(offset) {
+        if !self.geometry.is_aligned(offset) || offset > i64::MAX as u64 {
             let what = format!(
                 "refcount block offset {offset:#x} is not the start of a cluster; try 'check -r all'"
             );
@@ -111,6 +111,12 @@ impl Meta {
             let what = format!("cluster {} has no refcount block", cluster.0);
             return Err(Error::corrupt(self.file.name(), what));
         };
+        if block >= self.file.size() {
+            // Writing there would blow the file up to wherever damage points.
+            let block = self.geometry.host_cluster(HostOffset(block));
+            return Err(self
+                .found_corruption(block, "should be a refcount block but lies beyond the end of the file"));
+        }
         let (page, index, _) = place(self.geometry, cluster.0);
         let bytes = self.refcounts.blocks.load_mut(&*self.file, block.saturating_add(page))?;
         set(bytes, index, self.geometry.refcount_order, value);

@@ -12,7 +12,7 @@ use super::meta::Meta;
 use super::refcount::BLOCK_OFFSET;
 use super::storage::{read_padded, read_table};
 use super::table::{L1Entry, L2Entry, Mapping, entry_at, set_entry_at};
-use super::units::{Geometry, HostCluster};
+use super::units::{Geometry, HostCluster, HostOffset};
 use crate::error::Result;
 
 const CHUNK: u64 = 4096;
@@ -34,7 +34,22 @@ impl References {
         u64::from(chunk.and_then(|chunk| chunk.get((cluster.0 % CHUNK) as usize)).copied().unwrap_or(0))
     }
 
-    /// Numbers of the chunks of clusters that something refers to, and the clusters of one.
+    /// The first cluster from `from` on that something may refer to or that a refcount block counts. Large
+    /// holes of sparse files are passed over quickly.
+    pub(super) fn next_relevant(&self, meta: &Meta, from: HostCluster) -> HostCluster {
+        let end = self.geometry.clusters_for(self.file_size);
+        let mut at = from.0;
+        while at < end
+            && !self.chunks.contains_key(&(at / CHUNK))
+            && matches!(meta.block_for(HostCluster(at)), Ok(None))
+        {
+            let block = self.geometry.refblock_entries();
+            at = (at / CHUNK * CHUNK + CHUNK).min(at / block * block + block);
+        }
+        HostCluster(at)
+    }
+
+    /// Clusters that something refers to, in order.
     pub(super) fn touched(&self) -> impl Iterator<Item = HostCluster> {
         let mut chunks: Vec<u64> = self.chunks.keys().copied().collect();
         chunks.sort_unstable();
@@ -111,7 +126,8 @@ impl Meta {
             if entry.has_reserved_bits() {
                 report.corruption(format!("ERROR found L1 entry with reserved bits set: {:x}", entry.0));
             }
-            let Some(table) = entry.table() else { continue };
+            // Flags without an offset count as a table in the first cluster, which is what they say.
+            let table = entry.table().unwrap_or(HostOffset(0));
             references.add(table.0, g.cluster_size(), report);
             if !g.is_aligned(table.0) {
                 let what = format!(

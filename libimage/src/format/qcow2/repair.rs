@@ -28,6 +28,7 @@ impl Qcow2 {
         }
         let (_gate, mut meta) = self.quiet()?;
         let meta = &mut *meta;
+        meta.check_places()?;
         let mut report = self.new_report(meta)?;
         if fix == Fix::All {
             self.repair_snapshot_table(meta, &mut report)?;
@@ -72,8 +73,14 @@ impl Qcow2 {
             if raising && fix != Fix::All {
                 continue;
             }
-            for cluster in (0..clusters).map(HostCluster) {
-                if cluster.0 % 4096 == 0 {
+            let mut next = HostCluster(0);
+            loop {
+                let cluster = references.next_relevant(meta, next);
+                if cluster.0 >= clusters {
+                    break;
+                }
+                next = HostCluster(cluster.0 + 1);
+                if cluster.0.is_multiple_of(4096) {
                     meta.make_room()?;
                 }
                 let (Ok(refcount), reference) = (meta.refcount(cluster), references.get(cluster)) else {

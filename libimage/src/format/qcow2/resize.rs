@@ -26,7 +26,7 @@ impl Qcow2 {
     /// Makes the disk `size` bytes long.
     pub(super) fn resize_disk(&self, size: u64, preallocation: Preallocation) -> Result<()> {
         let g = self.geometry;
-        if size % 512 != 0 {
+        if !size.is_multiple_of(512) {
             return Err(Error::Invalid("The new size must be a multiple of 512".to_owned()));
         }
         check_size(g, size)?;

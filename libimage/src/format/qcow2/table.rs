@@ -3,7 +3,7 @@
 //! Decoding never trusts an entry: an offset that is not a cluster's start, or a flag that the version
 //! does not know, is an error and not a place to read from. (qcow2 specification, "Cluster mapping".)
 
-use super::units::{Geometry, HostCluster, HostOffset, HostRun};
+use super::units::{Geometry, HostOffset, HostRun};
 
 /// The reference count of what the entry points at is exactly one.
 const COPIED: u64 = 1 << 63;
@@ -215,11 +215,6 @@ pub(super) fn set_entry_at(table: &mut [u8], index: usize, value: u64) -> bool {
         }
         None => false,
     }
-}
-
-/// A host cluster number, or `None` for an offset that is not the start of one.
-pub(super) fn aligned_cluster(offset: u64, geometry: Geometry) -> Option<HostCluster> {
-    geometry.is_aligned(offset).then(|| geometry.host_cluster(HostOffset(offset)))
 }
 
 #[cfg(test)]

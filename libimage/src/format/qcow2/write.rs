@@ -54,10 +54,10 @@ impl<'a> Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        if let Ok(mut meta) = self.image.meta_write() {
-            if let Some(position) = meta.claims.iter().position(|claimed| *claimed == self.range) {
-                meta.claims.swap_remove(position);
-            }
+        if let Ok(mut meta) = self.image.meta_write()
+            && let Some(position) = meta.claims.iter().position(|claimed| *claimed == self.range)
+        {
+            meta.claims.swap_remove(position);
         }
         self.image.announce_release();
     }
@@ -79,10 +79,10 @@ impl PendingClusters<'_> {
 
 impl Drop for PendingClusters<'_> {
     fn drop(&mut self) {
-        if self.run.count > 0 {
-            if let Ok(mut meta) = self.image.meta_write() {
-                meta.give_back(self.run);
-            }
+        if self.run.count > 0
+            && let Ok(mut meta) = self.image.meta_write()
+        {
+            meta.give_back(self.run);
         }
     }
 }
@@ -151,6 +151,20 @@ impl Meta {
         if let Some(run) = before.filter(|_| !taken_over) {
             // Space is given back where the guest said so, not where it is about to be used again.
             self.free_later(run, after.is_none());
+        }
+        Ok(())
+    }
+
+    /// Refuses to write over clusters that a table says are ours but that cannot be.
+    fn check_target(&mut self, run: HostRun) -> Result<()> {
+        self.check_overlap(run)?;
+        if self.geometry.host_bytes(run).end <= self.file.size() {
+            return Ok(());
+        }
+        for cluster in run.clusters() {
+            if self.refcount(cluster)? == 0 {
+                return Err(self.found_corruption(cluster, "is in use but its reference count is zero"));
+            }
         }
         Ok(())
     }
@@ -235,15 +249,14 @@ impl Qcow2 {
         let (kind, count) = meta.remap_run(cluster, last.0 - cluster.0 + 1)?;
         let (host, clusters, pending, fresh) = match kind {
             Writability::InPlace(host) => {
-                let run = HostRun { first: g.host_cluster(host), count };
-                meta.check_overlap(run)?;
+                meta.check_target(HostRun { first: g.host_cluster(host), count })?;
                 let inside = g.within(at);
                 let length = ((count << g.cluster_bits) - inside).min(length);
                 let host = HostOffset(host.0 + inside);
                 return Ok(Plan::InPlace { host, length, _in_use: meta.freeing.in_use() });
             }
             Writability::Reuse(host) => {
-                meta.check_overlap(HostRun { first: g.host_cluster(host), count })?;
+                meta.check_target(HostRun { first: g.host_cluster(host), count })?;
                 (host, count, None, false)
             }
             Writability::Allocate => {
@@ -395,7 +408,9 @@ impl Meta {
         let usable = found.min((count << g.cluster_bits) - g.within(at));
         let run = HostRun { first: g.host_cluster(host), count };
         let claimed = self.is_claimed(&(cluster.0..cluster.0 + count));
-        Ok((!claimed && !self.overlaps_metadata(run)).then_some((host, usable)))
+        // What lies beyond the end of the file is looked at more closely by the slow path.
+        let inside = g.host_bytes(run).end <= self.file.size();
+        Ok((!claimed && inside && !self.overlaps_metadata(run)).then_some((host, usable)))
     }
 }
 
