@@ -49,6 +49,9 @@ pub struct Appliance {
     #[serde(skip)]
     pub directory: PathBuf,
     inputs: Inputs,
+    /// The state of the package lists when the inputs were last looked up.
+    #[serde(default)]
+    lists: String,
     /// Release of the User-Mode Linux kernel.
     pub uml_release: String,
     /// Release of the kernel for virtual machines.
@@ -119,6 +122,27 @@ impl Appliance {
         })
     }
 
+    /// The installed appliance, if the package lists are those that its packages were chosen from: then
+    /// nothing needs to be looked up.
+    pub(super) fn up_to_date() -> Option<Self> {
+        Self::installed().ok().filter(|appliance| !appliance.lists.is_empty() && appliance.lists == package_lists())
+    }
+
+    /// Notes that the package lists as they are now lead to the same inputs.
+    pub(super) fn confirm(mut self) -> Result<Self> {
+        self.lists = package_lists();
+        self.write_manifest(&self.directory)?;
+        Ok(self)
+    }
+
+    fn write_manifest(&self, directory: &Path) -> Result<()> {
+        let manifest = directory.join(MANIFEST);
+        let new = directory.join(format!("{MANIFEST}.{}", std::process::id()));
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        fs::write(&new, text).map_err(|e| Error::io("write", &new, e))?;
+        fs::rename(&new, &manifest).map_err(|e| Error::io("write", &manifest, e))
+    }
+
     pub(super) fn find(inputs: &Inputs) -> Result<Option<Self>> {
         let directory = cache_dir()?.join(format!("appliance-{}", inputs.key()));
         match Self::read(&directory) {
@@ -138,13 +162,12 @@ impl Appliance {
         let appliance = Appliance {
             directory: directory.clone(),
             inputs: inputs.clone(),
+            lists: package_lists(),
             uml_release: uml_release.to_owned(),
             pc_release: pc_release.to_owned(),
             root_report,
         };
-        let manifest = made.join(MANIFEST);
-        let text = serde_json::to_string_pretty(&appliance).unwrap_or_default();
-        fs::write(&manifest, text).map_err(|e| Error::io("write", &manifest, e))?;
+        appliance.write_manifest(made)?;
         if directory.exists() {
             // A damaged or an unwanted earlier one. Running appliances hold its files open.
             let old = directory.with_extension(format!("old-{}", std::process::id()));
@@ -202,6 +225,21 @@ pub fn find_guestd() -> Result<PathBuf> {
             places[0].display()
         ))
     })
+}
+
+/// Names, sizes and times of the package lists: they change when `apt-get update` brings news.
+fn package_lists() -> String {
+    let entries = fs::read_dir("/var/lib/apt/lists").into_iter().flatten().flatten();
+    let describe = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let time = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{:?} {} {}", entry.file_name(), metadata.len(), time.as_nanos()))
+    };
+    let mut lists: Vec<String> = entries.filter_map(describe).collect();
+    lists.sort();
+    let mut hash = Fnv::default();
+    hash.write(lists.join("\n").as_bytes());
+    format!("{:016x}", hash.finish())
 }
 
 /// A hash of a file's contents.

@@ -30,6 +30,9 @@ use packages::{Apt, Package};
 /// # Errors
 /// When packages cannot be had, a tool is missing, or the agent's program is not found.
 pub fn build(force: bool, progress: &dyn Progress) -> Result<Appliance> {
+    if !force && let Some(appliance) = Appliance::up_to_date() {
+        return Ok(appliance);
+    }
     let guestd = find_guestd()?;
     let apt = Apt::new(cache_dir()?.join("packages"))?;
     progress.step("Resolving packages", 0);
@@ -41,7 +44,7 @@ pub fn build(force: bool, progress: &dyn Progress) -> Result<Appliance> {
 
     let inputs = Inputs::new(&packages, &guestd)?;
     if !force && let Some(appliance) = Appliance::find(&inputs)? {
-        return Ok(appliance);
+        return appliance.confirm();
     }
     apt.fetch(&packages, progress)?;
     let by_name = |name: &str| {
