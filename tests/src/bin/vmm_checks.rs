@@ -94,7 +94,8 @@ impl Checks {
         let (qcow2, qcow2_disk) = self.disk("disk.qcow2", "disk-qcow2")?;
         let (ours, theirs) = UnixStream::pair()?;
         let port = NamedPort { name: "org.diskwright.test".to_owned(), stream: theirs, hang_up: false };
-        config.devices = vec![raw_disk, qcow2_disk, Arc::new(Console::new(None, vec![port])?), Arc::new(Rng::default())];
+        config.devices =
+            vec![raw_disk, qcow2_disk, Arc::new(Console::new(None, vec![port])?), Arc::new(Rng::default())];
         let vm = Vm::new(config)?;
         vm.run();
         ours.set_read_timeout(Some(PATIENCE))?;
@@ -109,7 +110,11 @@ impl Checks {
             let mut written = [0; 32];
             block.read_at(&mut written, vmm::WRITTEN_AT)?;
             let expected = format!("{:<31}\n", format!("written to disk-{name}"));
-            ensure!(written == expected.as_bytes(), "disk {name} has {:?}", String::from_utf8_lossy(&written));
+            ensure!(
+                written == expected.as_bytes(),
+                "disk {name} has {:?}",
+                String::from_utf8_lossy(&written)
+            );
             block.flush()?;
         }
         printed.expect("random", "32")?;
@@ -190,11 +195,24 @@ impl Checks {
             .arg(self.directory.join("vmlinux"))
             .arg("--initrd")
             .arg(self.directory.join("initrd"))
-            .args(["--append", &format!("{CMDLINE} check=command"), "--memory", "256", "--cpus", "2", "--disk"])
+            .args([
+                "--append",
+                &format!("{CMDLINE} check=command"),
+                "--memory",
+                "256",
+                "--cpus",
+                "2",
+                "--disk",
+            ])
             .arg(format!("{},serial=disk-raw,ro", self.directory.join("raw.img").display()))
             .output()?;
         let text = String::from_utf8_lossy(&run.stdout).replace('\r', "");
-        ensure!(run.status.code() == Some(0), "{:?}: {text}{}", run.status, String::from_utf8_lossy(&run.stderr));
+        ensure!(
+            run.status.code() == Some(0),
+            "{:?}: {text}{}",
+            run.status,
+            String::from_utf8_lossy(&run.stderr)
+        );
         for line in ["cpus=2", "read-only.disk-raw=1"] {
             ensure!(text.lines().any(|printed| printed == line), "it does not print {line}: {text}");
         }

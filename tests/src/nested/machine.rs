@@ -91,9 +91,11 @@ fn command(machine: &Machine<'_>) -> Command {
 }
 
 pub(super) fn run(machine: Machine<'_>) -> Result<Outcome> {
-    let mut child = Guarded(command(&machine).spawn().with_context(|| {
-        format!("Cannot run {QEMU}; the package qemu-system-x86 has it")
-    })?);
+    let mut child = Guarded(
+        command(&machine)
+            .spawn()
+            .with_context(|| format!("Cannot run {QEMU}; the package qemu-system-x86 has it"))?,
+    );
     let mut stdout = child.0.stdout.take().context("QEMU has no output")?;
     let (sender, chunks) = mpsc::channel();
     let reader = std::thread::spawn(move || {
