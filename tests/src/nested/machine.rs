@@ -151,7 +151,7 @@ fn unpack(scratch: &Path) -> Result<()> {
     let out = scratch.join(OUT);
     fs::create_dir(&out).context("Cannot make a directory")?;
     if fs::metadata(&archive).is_ok_and(|meta| meta.len() > 0) {
-        let status = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&out).status();
+        let status = Command::new("tar").arg("-xmf").arg(&archive).arg("-C").arg(&out).status();
         if !status.context("Cannot run tar")?.success() {
             bail!("The guest's files cannot be unpacked");
         }
