@@ -130,6 +130,8 @@ fn run(arguments: Run) -> Result<ExitCode> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).context("Cannot handle signals")?;
     }
+    // A host that only seems to have KVM says so at once, and not after seconds of a guest that crawls.
+    vmm_mini::kvm::probe()?;
     let mut config = Config::new(arguments.kernel);
     config.initrd = arguments.initrd;
     config.cmdline = arguments.append;

@@ -82,6 +82,7 @@ fn bzimage(root: &Path) -> Result<PathBuf> {
     let boot = root.join("boot");
     let entries = fs::read_dir(&boot).with_context(|| format!("Cannot list '{}'", boot.display()))?;
     let mut paths = entries.flatten().map(|entry| entry.path());
-    let is_kernel = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
+    let is_kernel =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
     paths.find(is_kernel).with_context(|| format!("No kernel in '{}'", boot.display()))
 }

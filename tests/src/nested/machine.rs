@@ -91,9 +91,11 @@ fn command(machine: &Machine<'_>) -> Command {
 }
 
 pub(super) fn run(machine: Machine<'_>) -> Result<Outcome> {
-    let mut child = Guarded(command(&machine).spawn().with_context(|| {
-        format!("Cannot run {QEMU}; the package qemu-system-x86 has it")
-    })?);
+    let mut child = Guarded(
+        command(&machine)
+            .spawn()
+            .with_context(|| format!("Cannot run {QEMU}; the package qemu-system-x86 has it"))?,
+    );
     let mut stdout = child.0.stdout.take().context("QEMU has no output")?;
     let (sender, chunks) = mpsc::channel();
     let reader = std::thread::spawn(move || {
@@ -149,7 +151,7 @@ fn unpack(scratch: &Path) -> Result<()> {
     let out = scratch.join(OUT);
     fs::create_dir(&out).context("Cannot make a directory")?;
     if fs::metadata(&archive).is_ok_and(|meta| meta.len() > 0) {
-        let status = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&out).status();
+        let status = Command::new("tar").arg("-xmf").arg(&archive).arg("-C").arg(&out).status();
         if !status.context("Cannot run tar")?.success() {
             bail!("The guest's files cannot be unpacked");
         }

@@ -160,7 +160,8 @@ impl Nested {
         self.tree.bytes("/init", format!("{PRELUDE}{}", machine::INIT).as_bytes(), 0o755);
         let names: Vec<&str> = self.modules.iter().map(String::as_str).collect();
         self.tree.modules(&self.kernel, &names)?;
-        let scratch = tempfile::Builder::new().prefix("nested.").tempdir().context("Cannot make a directory")?;
+        let scratch =
+            tempfile::Builder::new().prefix("nested.").tempdir().context("Cannot make a directory")?;
         let initrd = scratch.path().join("initrd");
         std::fs::write(&initrd, self.tree.finish()).context("Cannot write the initramfs")?;
         machine::run(machine::Machine {

@@ -14,14 +14,8 @@ use appliance_engine::build::elf;
 
 use super::Kernel;
 
-const LIBRARY_DIRECTORIES: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+const LIBRARY_DIRECTORIES: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 /// An initramfs in the making.
@@ -41,7 +35,9 @@ impl Tree {
     #[must_use]
     pub fn new() -> Tree {
         let mut cpio = Cpio::new();
-        for directory in ["bin", "dev", "etc", "lib", "lib64", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin"] {
+        for directory in
+            ["bin", "dev", "etc", "lib", "lib64", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin"]
+        {
             cpio.directory(directory);
         }
         cpio.character_device("dev/console", 0o600, 5, 1);
@@ -71,7 +67,10 @@ impl Tree {
         if let Some(needed) = elf::needed(&contents).filter(|needed| !needed.is_empty()) {
             self.file(Path::new(LOADER), LOADER)?;
             for library in needed.iter().filter(|name| !LOADER.ends_with(name.as_str())) {
-                let found = LIBRARY_DIRECTORIES.iter().map(|dir| Path::new(dir).join(library)).find(|path| path.exists());
+                let found = LIBRARY_DIRECTORIES
+                    .iter()
+                    .map(|dir| Path::new(dir).join(library))
+                    .find(|path| path.exists());
                 let Some(found) = found else {
                     bail!("'{}' needs the library {library}, which is not on this host", host.display());
                 };
@@ -95,7 +94,8 @@ impl Tree {
             if kind.is_dir() {
                 self.dir(&from, &to)?;
             } else if kind.is_symlink() {
-                let target = fs::read_link(&from).with_context(|| format!("Cannot read '{}'", from.display()))?;
+                let target =
+                    fs::read_link(&from).with_context(|| format!("Cannot read '{}'", from.display()))?;
                 if self.present.insert(to.trim_matches('/').to_owned()) {
                     self.cpio.symlink(&to, &target.to_string_lossy());
                 }
@@ -111,7 +111,8 @@ impl Tree {
     /// # Errors
     /// When the host has none.
     pub fn busybox(&mut self) -> Result<()> {
-        let is_static = |path: &PathBuf| fs::read(path).ok().and_then(|b| elf::needed(&b)).is_some_and(|n| n.is_empty());
+        let is_static =
+            |path: &PathBuf| fs::read(path).ok().and_then(|b| elf::needed(&b)).is_some_and(|n| n.is_empty());
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from).into_iter().find(is_static);
         let busybox = busybox.context("There is no static busybox: install the package busybox-static")?;
         self.file(&busybox, "/bin/busybox")?;

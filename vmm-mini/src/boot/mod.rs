@@ -5,7 +5,7 @@
 //! it has no PVH entry, the image is started by the 64-bit Linux boot protocol and unpacks itself.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -115,7 +115,7 @@ impl Image<'_> {
         &self,
         memory: &GuestMemory,
         address: u64,
-        mut offset: u64,
+        offset: u64,
         length: u64,
     ) -> std::result::Result<(), BootError> {
         let outside = || BootError::OutsideMemory { start: address, end: address.saturating_add(length) };
@@ -123,18 +123,22 @@ impl Image<'_> {
         if !memory.check_range(GuestAddress(address), bytes) {
             return Err(outside());
         }
-        let mut at = GuestAddress(address);
-        let mut left = bytes;
-        let mut chunk = vec![0; bytes.min(1 << 20)];
-        while left > 0 {
-            let part = chunk.get_mut(..left.min(1 << 20)).unwrap_or_default();
-            self.read(part, offset)?;
-            memory.write_slice(part, at).map_err(|_| outside())?;
-            at = GuestAddress(at.0 + part.len() as u64);
-            offset += part.len() as u64;
-            left -= part.len();
+        let target = GuestAddress(address);
+        match self {
+            Image::File(file) => {
+                let failed = |source| BootError::Read { offset, length, source };
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+                memory
+                    .read_exact_volatile_from(target, &mut file, bytes)
+                    .map_err(|error| failed(io::Error::other(error)))
+            }
+            Image::Bytes(image) => {
+                let source = usize::try_from(offset).ok().and_then(|start| image.get(start..)?.get(..bytes));
+                let source = source.ok_or(BootError::Malformed("kernel: a part lies outside the file"))?;
+                memory.write_slice(source, target).map_err(|_| outside())
+            }
         }
-        Ok(())
     }
 }
 

@@ -50,6 +50,20 @@ fn every_processor_is_listed_once() {
 }
 
 #[test]
+fn pci_lines_are_level_triggered_and_active_low_as_the_routing_table_means_them() {
+    let madt = madt(1);
+    let mut rest = &madt[44..];
+    let mut overrides = Vec::new();
+    while let [kind, length, ..] = *rest {
+        if kind == 2 {
+            overrides.push((u32::from(rest[3]), le::<4>(rest, 4).unwrap(), le::<2>(rest, 8).unwrap()));
+        }
+        rest = &rest[usize::from(length)..];
+    }
+    assert_eq!(overrides, layout::PCI_IRQS.map(|line| (line, u64::from(line), 0xf)));
+}
+
+#[test]
 fn tables_for_the_largest_machine_fit() {
     assert!(tables(MAX_PROCESSORS).len() as u64 <= layout::RESET_VECTOR - layout::ACPI.start);
 }

@@ -98,7 +98,8 @@ fn fadt(dsdt: u64) -> Vec<u8> {
 fn madt(processors: u8) -> Vec<u8> {
     const DUAL_8259: u32 = 1;
     const ENABLED: u32 = 1;
-    const ACTIVE_HIGH_LEVEL: u16 = 0xd;
+    // As `_PRT` means them: a kernel refuses lines that two tables describe differently.
+    const ACTIVE_LOW_LEVEL: u16 = 0xf;
     let mut table = table(b"APIC", 44, 5);
     table.write_u32(36, u32::try_from(layout::LOCAL_APIC).unwrap_or(0));
     table.write_u32(40, DUAL_8259);
@@ -112,7 +113,7 @@ fn madt(processors: u8) -> Vec<u8> {
     for line in layout::PCI_IRQS {
         table.append_slice(&[2, 10, 0, u8::try_from(line).unwrap_or(0)]); // source override, ISA bus
         table.append_slice(&line.to_le_bytes());
-        table.append_slice(&ACTIVE_HIGH_LEVEL.to_le_bytes());
+        table.append_slice(&ACTIVE_LOW_LEVEL.to_le_bytes());
     }
     table.append_slice(&[4, 6, 0xff, 0, 0, 1]); // NMI on LINT1 of every local APIC
     table.as_slice().to_vec()
