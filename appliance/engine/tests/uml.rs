@@ -4,13 +4,16 @@
 mod common;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use appliance_engine::backend::{Backend, Died, Ended};
 use appliance_engine::uml::Uml;
+use libimage::storage::{FileOptions, FileStorage, Memory};
+
 use common::{
     Guest, PATIENCE, Watched, disks_and_port, drive, find, initrd, processes, spec, wait_for,
     wait_for_no_process,
@@ -218,4 +221,106 @@ fn without_namespaces_killing_the_parent_leaves_nothing_either() {
     for delay in moments {
         kill_the_parent(&wrapper, None, delay);
     }
+}
+
+/// Not a check but a measurement: `cargo test --release --test uml -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "measures, and takes a while"]
+fn speed() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    for disks in [1, 8, 24] {
+        let mut times: Vec<_> = (0..7)
+            .map(|_| {
+                let mut spec = spec(&initrd);
+                spec.spare_slots = disks;
+                let start = Instant::now();
+                let mut guest = Guest::boot(&uml, spec);
+                let ready = start.elapsed();
+                let log = guest.run("cut -d' ' -f1 /proc/uptime");
+                drop(guest);
+                (ready, start.elapsed() - ready, log)
+            })
+            .collect();
+        times.sort();
+        println!(
+            "{disks} disks: launch to first answer {:?}, end {:?}, uptime {}",
+            times[3].0, times[3].1, times[3].2
+        );
+    }
+
+    let path = directory.path().join("disk");
+    std::fs::write(&path, vec![7; 512 << 20]).unwrap();
+    let file = FileStorage::open(&path, FileOptions { read_only: false, ..FileOptions::default() }).unwrap();
+    let mut spec = spec(&initrd);
+    spec.disks = vec![drive(Arc::new(file), "file"), drive(Arc::new(Memory::new(512 << 20)), "memory")];
+    let mut guest = Guest::boot(&uml, spec);
+    let mut measure = |what: &str, command: &str, amount: f64, unit: &str| {
+        let mut rates: Vec<f64> = (0..5)
+            .map(|_| {
+                let start = Instant::now();
+                guest.run(command);
+                amount / start.elapsed().as_secs_f64()
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        println!("{what}: {:.0} {unit}", rates[2]);
+    };
+    measure("nothing", "true", 1.0, "commands/s");
+    for disk in ["vda", "vdb"] {
+        measure(
+            &format!("{disk} read 1M"),
+            &format!("dd if=/dev/{disk} of=/dev/null bs=1M count=512 iflag=direct"),
+            512.0,
+            "MiB/s",
+        );
+        measure(
+            &format!("{disk} write 1M"),
+            &format!("dd if=/dev/zero of=/dev/{disk} bs=1M count=512 oflag=direct"),
+            512.0,
+            "MiB/s",
+        );
+        measure(
+            &format!("{disk} buffered read"),
+            &format!("echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/{disk} of=/dev/null bs=1M count=100"),
+            100.0,
+            "MiB/s",
+        );
+        measure(
+            &format!("{disk} read 4k"),
+            &format!("dd if=/dev/{disk} of=/dev/null bs=4k count=10000 iflag=direct"),
+            10000.0,
+            "IOPS",
+        );
+        measure(
+            &format!("{disk} write 4k"),
+            &format!("dd if=/dev/zero of=/dev/{disk} bs=4k count=10000 oflag=direct"),
+            10000.0,
+            "IOPS",
+        );
+    }
+    let mut bytes = vec![0; 256 << 20];
+    for _ in 0..3 {
+        let start = Instant::now();
+        guest.start("dd if=/dev/zero bs=64k count=4096 >&3");
+        guest.read_exact(&mut bytes);
+        println!("guest to host: {:.0} MiB/s", 256.0 / start.elapsed().as_secs_f64());
+        guest.finish();
+        let start = Instant::now();
+        guest.start("head -c 134217728 <&3 >/dev/null");
+        guest.stream.write_all(&bytes[..128 << 20]).unwrap();
+        guest.finish();
+        println!("host to guest: {:.0} MiB/s", 128.0 / start.elapsed().as_secs_f64());
+    }
+    guest.start("cat <&3 >&3");
+    let mut pings: Vec<_> = (0..2000)
+        .map(|_| {
+            let start = Instant::now();
+            guest.stream.write_all(&[1; 64]).unwrap();
+            guest.read_exact(&mut [0; 64]);
+            start.elapsed()
+        })
+        .collect();
+    pings.sort();
+    println!("round trip of 64 bytes: {:?}", pings[1000]);
 }

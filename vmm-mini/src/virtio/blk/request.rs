@@ -18,8 +18,9 @@ use super::config::{MAX_RANGE_SECTORS, MAX_RANGES, SECTOR, padded_size};
 use crate::virtio::device::GuestMemory;
 use crate::virtio::queue::{Buffers, Chain};
 
-/// Largest single call into the image; longer requests are cut.
-const CHUNK: usize = 1 << 20;
+/// Largest single call into the image; longer requests are cut. What has just been read shall still be in
+/// the processor's cache when it is copied: a MiB was a third slower.
+const CHUNK: usize = 1 << 18;
 /// Bytes of a request header: type, reserved, sector.
 const HEADER: usize = 16;
 /// Bytes of one range of discard or write zeroes: sector, number of sectors, flags.

@@ -337,7 +337,7 @@ fn read_only_and_write_through() {
 fn large_requests_are_cut_and_arrive_whole() {
     let mut m = machine_with(BlkConfig::default(), Disk::new(4 << 20));
     assert_eq!(m.request(VIRTIO_BLK_T_IN, 1, &[In(DATA, 3 << 20)]).0, VIRTIO_BLK_S_OK);
-    assert_eq!(m.disk.called("read"), 3);
+    assert_eq!(m.disk.called("read"), 12);
     assert!(m.bytes(DATA, 3 << 20) == m.disk.bytes.lock().unwrap()[512..512 + (3 << 20)]);
 }
 
