@@ -226,3 +226,71 @@ fn snapshots_come_and_go_meanwhile() {
         stress(4096, 1000, true, 10 + seed);
     }
 }
+
+/// A slow request on a cluster that is discarded meanwhile must not touch, or show, what its next owner
+/// stores there.
+#[test]
+fn slow_requests_never_meet_the_next_owner() {
+    const CLUSTER: u64 = 4096;
+    const HALF: u64 = 16 * CLUSTER;
+    for seed in 0..3 {
+        let memory = Arc::new(Memory::new(0));
+        let slow =
+            Arc::new(Slow { inner: Arc::clone(&memory) as Arc<dyn Block>, turn: AtomicU64::new(seed) });
+        let options = CreateOptions { cluster_size: CLUSTER, size: 2 * HALF, ..CreateOptions::default() };
+        let image = Qcow2::create(slow, &options).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // The first half: written with ones and discarded at the same time, read as either.
+            for thread in 0..3 {
+                let (image, done) = (&image, &done);
+                scope.spawn(move || {
+                    let mut random = Random::new(seed * 10 + thread);
+                    while !done.load(Ordering::Acquire) {
+                        let at = random.below(HALF / CLUSTER) * CLUSTER;
+                        image.write_at(&[1; CLUSTER as usize], at).unwrap();
+                        let mut found = [0; CLUSTER as usize];
+                        image.read_at(&mut found, at).unwrap();
+                        assert!(found.iter().all(|&byte| byte < 2), "foreign bytes were read");
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let mut random = Random::new(seed * 10 + 5);
+                while !done.load(Ordering::Acquire) {
+                    let at = random.below(HALF / CLUSTER) * CLUSTER;
+                    image.discard(at..at + CLUSTER).unwrap();
+                    image.flush().unwrap();
+                }
+            });
+            // The second half: whatever was freed ends up here, and must keep what was written.
+            let owner = scope.spawn(|| {
+                let mut random = Random::new(seed * 10 + 6);
+                let mut failure = None;
+                for _ in 0..3000 {
+                    let at = HALF + random.below(HALF / CLUSTER) * CLUSTER;
+                    let value = random.below(200) as u8 + 50;
+                    image.write_at(&[value; CLUSTER as usize], at).unwrap();
+                    std::thread::yield_now();
+                    let mut found = [0; CLUSTER as usize];
+                    image.read_at(&mut found, at).unwrap();
+                    if found.iter().any(|&byte| byte != value) {
+                        failure = Some(at);
+                        break;
+                    }
+                    if random.chance(2) {
+                        image.discard(at..at + CLUSTER).unwrap();
+                    }
+                }
+                done.store(true, Ordering::Release);
+                failure
+            });
+            assert_eq!(
+                owner.join().unwrap(),
+                None,
+                "bytes were overwritten by a request for another cluster"
+            );
+        });
+        assert!(image.check().unwrap().corruptions == 0);
+    }
+}
