@@ -98,7 +98,7 @@ impl Own<'_> {
         let own = range.start as usize..range.end as usize;
         let length = own.len();
         let cluster = self.image.cluster_size();
-        let whole = range.start % cluster == 0 && length as u64 == cluster;
+        let whole = range.start.is_multiple_of(cluster) && length as u64 == cluster;
         match self.random.below(10) {
             0..=3 => {
                 let bytes = self.random.bytes(length, true);
@@ -196,7 +196,7 @@ fn stress(cluster_size: u64, piece: u64, snapshots: bool, seed: u64) {
     let own = (expected.len() as u64 / piece / THREADS * THREADS * piece) as usize;
     assert_same(&found[..own], &expected[..own], "after all");
     image.close().unwrap();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         std::fs::write(&path, read_all(&*inner)).unwrap();
     }
     drop(inner);
