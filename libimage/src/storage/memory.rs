@@ -80,7 +80,7 @@ impl Inner {
         while at < range.end {
             let chunk = at / CHUNK;
             let end = ((chunk + 1) * CHUNK).min(range.end);
-            if at % CHUNK == 0 && end - at == CHUNK {
+            if at.is_multiple_of(CHUNK) && end - at == CHUNK {
                 self.chunks.remove(&chunk);
             } else if let Some(bytes) = self.chunks.get_mut(&chunk) {
                 let start = (at % CHUNK) as usize;

@@ -38,7 +38,7 @@ fn sound(file: &str, kind: &str, seed: u64) {
     commands.iter().for_each(|command| args.extend(["-c", &command[..]]));
     args.push(file);
     run("qemu-io", &args);
-    if seed % 3 == 0 && !kind.contains("refcount_bits=4") {
+    if seed.is_multiple_of(3) && !kind.contains("refcount_bits=4") {
         must("qemu-img", &["snapshot", "-c", "s", file]);
         run("qemu-io", &["-f", "qcow2", "-c", "write -P 3 100k 300k", file]);
     }

@@ -98,7 +98,7 @@ impl Own<'_> {
         let own = range.start as usize..range.end as usize;
         let length = own.len();
         let cluster = self.image.cluster_size();
-        let whole = range.start % cluster == 0 && length as u64 == cluster;
+        let whole = range.start.is_multiple_of(cluster) && length as u64 == cluster;
         match self.random.below(10) {
             0..=3 => {
                 let bytes = self.random.bytes(length, true);
@@ -196,7 +196,7 @@ fn stress(cluster_size: u64, piece: u64, snapshots: bool, seed: u64) {
     let own = (expected.len() as u64 / piece / THREADS * THREADS * piece) as usize;
     assert_same(&found[..own], &expected[..own], "after all");
     image.close().unwrap();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         std::fs::write(&path, read_all(&*inner)).unwrap();
     }
     drop(inner);
@@ -224,5 +224,73 @@ fn snapshots_come_and_go_meanwhile() {
     for seed in 40..44 {
         stress(512, 512, true, seed);
         stress(4096, 1000, true, 10 + seed);
+    }
+}
+
+/// A slow request on a cluster that is discarded meanwhile must not touch, or show, what its next owner
+/// stores there.
+#[test]
+fn slow_requests_never_meet_the_next_owner() {
+    const CLUSTER: u64 = 4096;
+    const HALF: u64 = 16 * CLUSTER;
+    for seed in 0..3 {
+        let memory = Arc::new(Memory::new(0));
+        let slow =
+            Arc::new(Slow { inner: Arc::clone(&memory) as Arc<dyn Block>, turn: AtomicU64::new(seed) });
+        let options = CreateOptions { cluster_size: CLUSTER, size: 2 * HALF, ..CreateOptions::default() };
+        let image = Qcow2::create(slow, &options).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // The first half: written with ones and discarded at the same time, read as either.
+            for thread in 0..3 {
+                let (image, done) = (&image, &done);
+                scope.spawn(move || {
+                    let mut random = Random::new(seed * 10 + thread);
+                    while !done.load(Ordering::Acquire) {
+                        let at = random.below(HALF / CLUSTER) * CLUSTER;
+                        image.write_at(&[1; CLUSTER as usize], at).unwrap();
+                        let mut found = [0; CLUSTER as usize];
+                        image.read_at(&mut found, at).unwrap();
+                        assert!(found.iter().all(|&byte| byte < 2), "foreign bytes were read");
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let mut random = Random::new(seed * 10 + 5);
+                while !done.load(Ordering::Acquire) {
+                    let at = random.below(HALF / CLUSTER) * CLUSTER;
+                    image.discard(at..at + CLUSTER).unwrap();
+                    image.flush().unwrap();
+                }
+            });
+            // The second half: whatever was freed ends up here, and must keep what was written.
+            let owner = scope.spawn(|| {
+                let mut random = Random::new(seed * 10 + 6);
+                let mut failure = None;
+                for _ in 0..3000 {
+                    let at = HALF + random.below(HALF / CLUSTER) * CLUSTER;
+                    let value = random.below(200) as u8 + 50;
+                    image.write_at(&[value; CLUSTER as usize], at).unwrap();
+                    std::thread::yield_now();
+                    let mut found = [0; CLUSTER as usize];
+                    image.read_at(&mut found, at).unwrap();
+                    if found.iter().any(|&byte| byte != value) {
+                        failure = Some(at);
+                        break;
+                    }
+                    if random.chance(2) {
+                        image.discard(at..at + CLUSTER).unwrap();
+                    }
+                }
+                done.store(true, Ordering::Release);
+                failure
+            });
+            assert_eq!(
+                owner.join().unwrap(),
+                None,
+                "bytes were overwritten by a request for another cluster"
+            );
+        });
+        assert!(image.check().unwrap().corruptions == 0);
     }
 }

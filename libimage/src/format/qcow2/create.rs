@@ -110,6 +110,12 @@ impl CreateOptions {
         self.header(geometry).encode("the new image").map(drop)
     }
 
+    /// A header of these options for tests of what hangs from it.
+    #[cfg(test)]
+    pub(super) fn empty_header(&self) -> Header {
+        self.header(self.geometry().unwrap_or(Geometry { version: 3, cluster_bits: 16, refcount_order: 4 }))
+    }
+
     fn header(&self, geometry: Geometry) -> Header {
         let mut extensions = Extensions::default();
         if geometry.version >= 3 && geometry.cluster_size() > 4096 {

@@ -45,12 +45,15 @@ pub struct Snapshot {
     pub vm_clock: u64,
     /// Bytes of saved machine state.
     pub vm_state_size: u64,
-    /// Size of the disk, in bytes. None in old images: it was as large as it is now.
-    pub disk_size: Option<u64>,
+    /// Size of the disk, in bytes. Where an old image does not say, it was as large as it is now.
+    pub disk_size: u64,
     /// Instructions that the guest had executed, if they were counted.
     pub icount: Option<u64>,
     pub(super) l1_offset: u64,
     pub(super) l1_size: u32,
+    /// Id and name as they are stored: others may have used another encoding than UTF-8.
+    pub(super) raw_id: Vec<u8>,
+    pub(super) raw_name: Vec<u8>,
     /// Extra data behind what is known.
     pub(super) unknown_extra: Vec<u8>,
     /// Bytes of its entry as it was read or written.
@@ -122,11 +125,13 @@ fn read_entry(file: &dyn Block, header: &Header, at: u64) -> Result<(Snapshot, u
     let snapshot = Snapshot {
         id: text(id),
         name: text(title),
+        raw_id: id.to_owned(),
+        raw_name: title.to_owned(),
         date_seconds: raw.date_seconds.get(),
         date_nanoseconds: raw.date_nanoseconds.get(),
         vm_clock: raw.vm_clock.get(),
         vm_state_size: number(0).unwrap_or(u64::from(raw.vm_state_size.get())),
-        disk_size: number(1),
+        disk_size: number(1).unwrap_or(header.size),
         icount: number(2).filter(|&count| count != u64::MAX),
         l1_offset: raw.l1_offset.get(),
         l1_size: raw.l1_size.get(),
@@ -162,8 +167,8 @@ pub(super) fn encode(list: &[Snapshot]) -> Vec<u8> {
             l1_offset: snapshot.l1_offset.into(),
             l1_size: snapshot.l1_size.into(),
             // Longer names cannot have been read, and are refused when a snapshot is made.
-            id_length: (snapshot.id.len() as u16).into(),
-            name_length: (snapshot.name.len() as u16).into(),
+            id_length: (snapshot.raw_id.len() as u16).into(),
+            name_length: (snapshot.raw_name.len() as u16).into(),
             date_seconds: snapshot.date_seconds.into(),
             date_nanoseconds: snapshot.date_nanoseconds.into(),
             vm_clock: snapshot.vm_clock.into(),
@@ -172,11 +177,11 @@ pub(super) fn encode(list: &[Snapshot]) -> Vec<u8> {
         };
         bytes.extend_from_slice(raw.as_bytes());
         bytes.extend_from_slice(&snapshot.vm_state_size.to_be_bytes());
-        bytes.extend_from_slice(&snapshot.disk_size.unwrap_or(0).to_be_bytes());
+        bytes.extend_from_slice(&snapshot.disk_size.to_be_bytes());
         bytes.extend_from_slice(&snapshot.icount.unwrap_or(u64::MAX).to_be_bytes());
         bytes.extend_from_slice(&snapshot.unknown_extra);
-        bytes.extend_from_slice(snapshot.id.as_bytes());
-        bytes.extend_from_slice(snapshot.name.as_bytes());
+        bytes.extend_from_slice(&snapshot.raw_id);
+        bytes.extend_from_slice(&snapshot.raw_name);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
     }
     bytes
@@ -193,4 +198,51 @@ pub(super) fn find(list: &[Snapshot], id_or_name: &str) -> Option<usize> {
 pub(super) fn next_id(list: &[Snapshot]) -> String {
     let largest = list.iter().filter_map(|snapshot| snapshot.id.parse::<u64>().ok()).max();
     largest.unwrap_or(0).saturating_add(1).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::storage::Memory;
+
+    /// An entry of an old image, with a name in Latin-1, and one with extra data from the future.
+    #[test]
+    fn entries_survive_a_rewrite() {
+        let mut bytes = vec![0; 65536];
+        let entry = |extra: &[u8], name: &[u8]| {
+            let mut entry = vec![0; 40];
+            entry[..8].copy_from_slice(&0x10000u64.to_be_bytes());
+            entry[11] = 2;
+            entry[13] = 1;
+            entry[15] = name.len() as u8;
+            entry[39] = extra.len() as u8;
+            entry.extend_from_slice(extra);
+            entry.push(b'7');
+            entry.extend_from_slice(name);
+            entry.resize(entry.len().next_multiple_of(8), 0);
+            entry
+        };
+        bytes.extend(entry(&[], b"gr\xfcn"));
+        bytes.extend(entry(&[9; 40], b"later"));
+        let memory = Memory::from_bytes(&bytes);
+        let mut header =
+            crate::format::qcow2::create::CreateOptions { version: 2, ..Default::default() }.empty_header();
+        (header.size, header.snapshot_count, header.snapshots_offset) = (1 << 20, 2, 65536);
+        let (list, result) = read(&memory, &header);
+        result.unwrap();
+        assert_eq!((list[0].disk_size, list[0].raw_name.as_slice()), (1 << 20, &b"gr\xfcn"[..]));
+        assert_eq!(list[1].unknown_extra, [9; 16]);
+        memory.write_at(&encode(&list), 65536).unwrap();
+        let (again, _) = read(&memory, &header);
+        assert_eq!(again[1], list[1]);
+        assert_eq!(
+            Snapshot { entry_length: 0, ..again[0].clone() },
+            Snapshot { entry_length: 0, ..list[0].clone() }
+        );
+        assert_eq!(
+            (find(&list, "later"), find(&list, "7"), next_id(&list)),
+            (Some(1), Some(0), "8".to_owned())
+        );
+    }
 }

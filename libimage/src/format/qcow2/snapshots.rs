@@ -55,14 +55,17 @@ impl Qcow2 {
             meta.give_back(run);
             return Err(error);
         }
+        let id = snapshot::next_id(&meta.snapshots);
         let mut entry = Snapshot {
-            id: snapshot::next_id(&meta.snapshots),
+            raw_id: id.as_bytes().to_owned(),
+            raw_name: name.as_bytes().to_owned(),
+            id,
             name: name.to_owned(),
             date_seconds: u32::try_from(date.as_secs()).unwrap_or(u32::MAX),
             date_nanoseconds: date.subsec_nanos(),
             vm_clock: 0,
             vm_state_size: 0,
-            disk_size: Some(self.size()),
+            disk_size: self.size(),
             icount: Some(0),
             l1_offset: g.host_start(run.first).0,
             l1_size: l1.len() as u32,
@@ -104,7 +107,7 @@ impl Qcow2 {
             return Err(Error::NotFound(what));
         };
         let snapshot = snapshot.clone();
-        let size = snapshot.disk_size.unwrap_or(self.size());
+        let size = snapshot.disk_size;
         super::resize::check_size(g, size)?;
         if g.version < 3 && size != self.size() {
             return Err(Error::unsupported(

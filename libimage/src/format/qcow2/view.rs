@@ -31,7 +31,7 @@ impl Qcow2 {
         let Some(snapshot) = index.and_then(|index| meta.snapshots.get(index)) else {
             return Err(Error::NotFound(format!("Can't find snapshot '{id_or_name}' in '{}'", self.name())));
         };
-        let size = snapshot.disk_size.unwrap_or(self.size());
+        let size = snapshot.disk_size;
         if self.geometry.l1_entries_for(size) > u64::from(snapshot.l1_size) {
             let what = format!("the L1 table of snapshot '{id_or_name}' is too small for its disk");
             return Err(Error::corrupt(self.name(), what));

@@ -1,0 +1,32 @@
+//! Any bytes as a qcow2 image: opened, read, checked, written, repaired. Nothing may panic or grow large.
+#![no_main]
+
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use libimage::Block;
+use libimage::format::qcow2::{Fix, OpenOptions, Qcow2};
+use libimage::storage::Memory;
+
+fuzz_target!(|bytes: &[u8]| {
+    for check in [false, true] {
+        let memory = Arc::new(Memory::from_bytes(bytes));
+        let options = OpenOptions { check, ..OpenOptions::default() };
+        let Ok(image) = Qcow2::open(Arc::clone(&memory) as Arc<dyn Block>, options) else { continue };
+        let size = image.size();
+        let mut buf = vec![0; size.min(1 << 17) as usize];
+        let _ = image.read_at(&mut buf, 0);
+        let last = size - buf.len() as u64;
+        let _ = image.read_at(&mut buf, last);
+        let _ = image.status(0..size);
+        let _ = image.info();
+        let _ = image.check();
+        let _ = image.write_at(&buf, 0);
+        let _ = image.discard(0..size);
+        let _ = image.create_snapshot("s", std::time::Duration::ZERO);
+        let _ = image.flush();
+        let _ = image.repair(Fix::All);
+        drop(image);
+        assert!(memory.allocated_bytes().unwrap_or(0) < 1 << 28);
+    }
+});
