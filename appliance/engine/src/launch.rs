@@ -89,6 +89,15 @@ impl Default for Settings {
     }
 }
 
+/// Something that the user may want to know about how a guest is served.
+#[derive(Debug, Clone, Copy)]
+pub enum Notice<'a> {
+    /// A better way does not work here, and another is used instead.
+    Fallback(&'a str),
+    /// All is as it should be; for the curious.
+    Detail(&'a str),
+}
+
 /// Why there is no running appliance.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -125,15 +134,15 @@ pub struct Running {
     machine: Mutex<Box<dyn Machine>>,
 }
 
-/// Boots the appliance with `disks`; each may be read-only. `notice` is told, in a line, why a better
-/// back-end than the one chosen is not used.
+/// Boots the appliance with `disks`; each may be read-only. `notice` is told, in a line, which back-end runs
+/// it, and why none better.
 ///
 /// # Errors
 /// When no back-end works here, or the machine does not come up. Nothing keeps running then.
 pub fn launch(
     disks: Vec<(Arc<dyn Block>, bool)>,
     settings: Settings,
-    notice: &dyn Fn(&str),
+    notice: &dyn Fn(Notice<'_>),
 ) -> Result<Running, Error> {
     let appliance = Appliance::installed()?;
     let backend = choose(settings.choice, &appliance, notice)?;
@@ -184,22 +193,28 @@ fn root_disk(appliance: &Appliance) -> Result<Arc<dyn Block>, Error> {
     Ok(Arc::new(Raw::new(Arc::new(storage))))
 }
 
-fn choose(choice: Choice, appliance: &Appliance, notice: &dyn Fn(&str)) -> Result<Box<dyn Backend>, Error> {
+fn choose(
+    choice: Choice,
+    appliance: &Appliance,
+    notice: &dyn Fn(Notice<'_>),
+) -> Result<Box<dyn Backend>, Error> {
     let kvm = || Box::new(Kvm::new(appliance.pc_kernel())) as Box<dyn Backend>;
     let uml = || Box::new(Uml::new(appliance.uml_kernel())) as Box<dyn Backend>;
-    let tcg = || match find_program("qemu-system-x86_64") {
-        Some(qemu) => Ok(Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>),
-        None => Err("QEMU is not installed (package qemu-system-x86)".to_owned()),
-    };
+    let tcg = || find_qemu().map(|qemu| Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>);
     match choice {
         Choice::Kvm => Ok(kvm()),
         Choice::Uml => uml_works().map(|()| uml()).map_err(Error::Choice),
         Choice::Tcg => tcg().map_err(Error::Choice),
         Choice::Auto => {
-            let Err(no_kvm) = kvm_works() else { return Ok(kvm()) };
+            let Err(no_kvm) = kvm_works() else {
+                notice(Notice::Detail("KVM runs the appliance"));
+                return Ok(kvm());
+            };
             match uml_works() {
                 Ok(()) => {
-                    notice(&format!("KVM is not used: {no_kvm}. User-Mode Linux runs the appliance"));
+                    notice(Notice::Fallback(&format!(
+                        "KVM is not used: {no_kvm}. User-Mode Linux runs the appliance"
+                    )));
                     Ok(uml())
                 }
                 Err(no_uml) => {
@@ -208,9 +223,9 @@ fn choose(choice: Choice, appliance: &Appliance, notice: &dyn Fn(&str)) -> Resul
                             "No back-end works here. kvm: {no_kvm}; uml: {no_uml}; tcg: {no_tcg}"
                         ))
                     })?;
-                    notice(&format!(
+                    notice(Notice::Fallback(&format!(
                         "KVM is not used: {no_kvm}; nor User-Mode Linux: {no_uml}. QEMU runs the appliance, slowly"
-                    ));
+                    )));
                     Ok(backend)
                 }
             }
@@ -241,6 +256,11 @@ pub fn kvm_works() -> Result<(), String> {
     answer
 }
 
+/// Every back-end in order of preference, and whether it works here; if not, why.
+pub fn back_ends() -> [(&'static str, Result<(), String>); 3] {
+    [("kvm", kvm_works()), ("uml", uml_works()), ("tcg", find_qemu().map(drop))]
+}
+
 /// Whether User-Mode Linux can run here; if not, why.
 fn uml_works() -> Result<(), String> {
     let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
@@ -248,6 +268,11 @@ fn uml_works() -> Result<(), String> {
         "3" => Err("this system forbids ptrace (kernel.yama.ptrace_scope is 3)".to_owned()),
         _ => Ok(()),
     }
+}
+
+fn find_qemu() -> Result<PathBuf, String> {
+    find_program("qemu-system-x86_64")
+        .ok_or_else(|| "QEMU is not installed (package qemu-system-x86)".to_owned())
 }
 
 fn find_program(name: &str) -> Option<PathBuf> {

@@ -7,7 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use appliance_engine::launch::{self, Running};
+use appliance_engine::launch::{self, Notice, Running};
 use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Result, Value};
 use libimage::Block;
@@ -51,7 +51,7 @@ pub struct Settings {
     /// How the appliance runs, once it is needed.
     pub launch: launch::Settings,
     /// Is told, in a line, who answers and why.
-    pub notice: Option<Box<dyn Fn(&str)>>,
+    pub notice: Option<Box<dyn Fn(Notice<'_>)>>,
 }
 
 /// A disk of a guest.
@@ -154,7 +154,7 @@ impl Guest {
         }
         let mut settings = self.settings.borrow_mut();
         let launch = std::mem::take(&mut settings.launch);
-        let notice = |line: &str| match &settings.notice {
+        let notice = |line: Notice<'_>| match &settings.notice {
             Some(notice) => notice(line),
             None => {}
         };
@@ -165,7 +165,7 @@ impl Guest {
         if let Ok(settings) = self.settings.try_borrow()
             && let Some(notice) = &settings.notice
         {
-            notice(line);
+            notice(Notice::Detail(line));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use appliance_engine::build::{self, Appliance};
+use appliance_engine::launch;
 use clap::{Parser, Subcommand};
 use cli::progress::Steps;
 use libimage::units::human;
@@ -26,6 +27,8 @@ enum Command {
     },
     /// Tell which appliance would be used, and what is in it
     Info,
+    /// Tell which back-end would run it here, and why
+    Probe,
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Build { force } => build(force),
         Command::Info => info(),
+        Command::Probe => probe(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +57,26 @@ fn build(force: bool) -> Result<()> {
 
 fn info() -> Result<()> {
     print(&Appliance::installed()?);
+    Ok(())
+}
+
+/// Asks each back-end; the first that works is the one that is used.
+fn probe() -> Result<()> {
+    let mut chosen = None;
+    for (name, answer) in launch::back_ends() {
+        let verdict = match &answer {
+            Ok(()) => "usable".to_owned(),
+            Err(why) => format!("not usable: {why}"),
+        };
+        println!("{name}:  {verdict}");
+        if answer.is_ok() && chosen.is_none() {
+            chosen = Some(name);
+        }
+    }
+    match chosen {
+        Some(name) => println!("auto: {name}"),
+        None => anyhow::bail!("no back-end works here"),
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use appliance_engine::backend::LogSink;
-use appliance_engine::launch;
+use appliance_engine::launch::{self, Notice};
 use guest::{How, Settings};
 
 pub use arguments::{DriveSpec, GuestArguments, GuestOptions};
@@ -33,11 +33,11 @@ impl Service {
     pub fn settings(&self, program: &'static str) -> Settings {
         let verbose = self.verbose;
         let terminal = std::io::stderr().is_terminal();
-        let notice = move |line: &str| {
-            // Which reader answers is for the curious; a back-end that is missed concerns whoever sits there.
-            if verbose || (terminal && line.starts_with("KVM")) {
-                eprintln!("{program}: {line}.");
-            }
+        let notice = move |notice: Notice<'_>| match notice {
+            // Scripts compare what they get: only who sits there is told that things could be better.
+            Notice::Fallback(line) if verbose || terminal => eprintln!("{program}: {line}."),
+            Notice::Detail(line) if verbose => eprintln!("{program}: {line}."),
+            _ => {}
         };
         let show: LogSink = Box::new(|text: &[u8]| {
             // Nobody reads it: nothing is lost.
