@@ -447,3 +447,46 @@ fn preallocated_images_are_what_qemu_makes() {
         std::fs::remove_file(theirs).unwrap();
     }
 }
+
+#[test]
+fn qemu_reads_applies_and_deletes_our_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "snapshots.qcow2");
+    let (raw_path, raw) = path(&dir, "snapshots.raw");
+    for (seed, version) in [(1, 3), (2, 2)] {
+        let mut random = Random::new(seed);
+        let options = CreateOptions { version, size: 3 << 20, ..CreateOptions::default() };
+        // The second round meets the first one's file, which may still be locked for a moment.
+        let _ = std::fs::remove_file(&image_path);
+        let image = Qcow2::create(Arc::new(FileStorage::create(&image_path).unwrap()), &options).unwrap();
+        image.write_at(&random.bytes(1 << 20, false), 100_000).unwrap();
+        image.write_compressed_data(2 << 20, &random.bytes(65536, true)).unwrap();
+        let then = read_all(&image);
+        image.create_snapshot("then", std::time::Duration::new(1_700_000_000, 5)).unwrap();
+        image.write_at(&random.bytes(1 << 20, false), 500_000).unwrap();
+        if version == 3 {
+            image.resize(5 << 20, Preallocation::Off).unwrap();
+        }
+        image.create_snapshot("later", std::time::Duration::ZERO).unwrap();
+        image.close().unwrap();
+        assert_clean(&image_path);
+        let info = must("qemu-img", &["info", "--output=json", &file]);
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        let entry = &info["snapshots"][0];
+        assert_eq!((entry["id"].as_str(), entry["name"].as_str()), (Some("1"), Some("then")));
+        assert_eq!((entry["date-sec"].as_u64(), entry["date-nsec"].as_u64()), (Some(1_700_000_000), Some(5)));
+        assert_eq!((entry["vm-state-size"].as_u64(), entry["icount"].as_u64()), (Some(0), Some(0)));
+        must("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", "-l", "then", &file, &raw]);
+        // QEMU gives it the size that the disk has now; here it has its own.
+        let theirs = std::fs::read(&raw_path).unwrap();
+        assert_same(&theirs[..then.len()], &then, "as QEMU reads the snapshot");
+        let ours = Arc::new(open_read_only(&image_path).unwrap());
+        assert_same(&read_all(&ours.open_snapshot("then").unwrap()), &then, "as it is read here");
+        drop(ours);
+        must("qemu-img", &["snapshot", "-a", "then", &file]);
+        assert_clean(&image_path);
+        assert_same(&read_all(&open_read_only(&image_path).unwrap()), &then, "as QEMU applied it");
+        must("qemu-img", &["snapshot", "-d", "later", &file]);
+        assert_clean(&image_path);
+    }
+}
