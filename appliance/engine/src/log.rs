@@ -42,7 +42,8 @@ impl KernelLog {
         Ok((log, LogReader { alive: Some(alive), thread: Some(thread) }))
     }
 
-    fn add(&self, piece: &[u8]) {
+    /// Adds a piece.
+    pub(crate) fn add(&self, piece: &[u8]) {
         let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         text.extend(piece);
         let surplus = text.len().saturating_sub(KEPT);

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libimage::Block;
+use vmm_mini::virtio::transport::vhost_user::{Fault, Server};
 
 use crate::backend::{Ended, LaunchError, Machine};
 use crate::devices::Disks;
-use crate::log::KernelLog;
+use crate::log::{KernelLog, LogReader};
 use crate::sandbox::Child;
 
 /// A running machine. Its device servers live as long as its process, and end with it.
@@ -50,6 +51,20 @@ impl Machine for Process {
 
     fn confinement(&self) -> &'static str {
         if self.child.is_confined() { "namespaces of its own" } else { "a process group with a watchdog" }
+    }
+}
+
+/// What is to be done when a machine's process has ended: its devices end too, which closes the port for
+/// a reader that waits for a guest that is gone, and a front-end that was cut off is named in the log.
+pub(crate) fn at_end(servers: Vec<Server>, reader: LogReader, log: KernelLog) -> impl FnOnce() + Send {
+    move || {
+        drop(reader);
+        for server in &servers {
+            // A socket that fails is only how the end looks from here.
+            if let Some(fault @ (Fault::Protocol(_) | Fault::Refused(..))) = server.take_fault() {
+                log.add(format!("{fault}\n").as_bytes());
+            }
+        }
     }
 }
 

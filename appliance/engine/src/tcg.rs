@@ -16,7 +16,7 @@ use vmm_mini::virtio::transport::vhost_user::Server;
 use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
 use crate::devices::Disks;
 use crate::log::KernelLog;
-use crate::process::{Process, inherited, open};
+use crate::process::{Process, at_end, inherited, open};
 use crate::sandbox::{Child, Program};
 
 /// Without a BIOS's devices there is less to look for.
@@ -103,7 +103,7 @@ impl Backend for Tcg {
             output: output.into(),
             memory: OWN_MEMORY,
         };
-        let at_end = || drop((servers, reader));
+        let at_end = at_end(servers, reader, log.clone());
         let child = Child::spawn(program, move |_| arguments.0.clone(), at_end).map_err(failed)?;
         Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))
     }

@@ -19,7 +19,7 @@ use vmm_mini::virtio::transport::vhost_user::Server;
 use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
 use crate::devices::Disks;
 use crate::log::KernelLog;
-use crate::process::{Process, inherited, open};
+use crate::process::{Process, at_end, inherited, open};
 use crate::sandbox::{Child, Place, Program, private_directory};
 
 /// Without these a boot spends a second timing things that the appliance hardly uses. The first makes
@@ -79,8 +79,7 @@ impl Backend for Uml {
             output: output.into(),
             memory: u64::from(spec.memory_mib) << 20,
         };
-        // Dropping the servers closes the port, for a reader that waits for a guest that is gone.
-        let at_end = || drop((servers, reader));
+        let at_end = at_end(servers, reader, log.clone());
         let child =
             Child::spawn(program, move |place| in_place(&arguments, place), at_end).map_err(failed)?;
         Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))

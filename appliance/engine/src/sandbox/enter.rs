@@ -170,11 +170,9 @@ fn furnish(world: &World) -> Step {
         check(unsafe { libc::mknod(file.as_ptr(), libc::S_IFREG | 0o600, 0) }, 3)?;
     }
     for (from, to) in &world.binds {
+        let flags = libc::MS_BIND | libc::MS_REC;
         // SAFETY: C strings, and null where mount(2) ignores the argument.
-        check(
-            unsafe { libc::mount(from.as_ptr(), to.as_ptr(), null(), libc::MS_BIND | libc::MS_REC, null()) },
-            3,
-        )?;
+        check(unsafe { libc::mount(from.as_ptr(), to.as_ptr(), null(), flags, null()) }, 3)?;
     }
     for (_, to) in &world.binds {
         read_only(to)?;
