@@ -3,9 +3,11 @@
 //! Disks and the port are the same device models as for the other back-ends, reached over virtio-pci.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libimage::Block;
@@ -65,19 +67,40 @@ impl Backend for Kvm {
         };
         let failed =
             |source| LaunchError::Process { program: "a virtual machine", source: io::Error::other(source) };
-        let vm = Vm::new(config).map_err(failed)?;
+        let port_end = rpc.try_clone().map_err(port)?;
+        let vm = Arc::new(Vm::new(config).map_err(failed)?);
+        let theirs = Arc::clone(&vm);
+        let watcher = std::thread::Builder::new().name("machine-end".into()).spawn(move || {
+            // A machine may switch off before its port's last message was looked at: whoever listens to
+            // the port learns of the end in any case.
+            let _ = theirs.wait();
+            drop(theirs);
+            let _ = port_end.shutdown(Shutdown::Both);
+        });
+        let watcher = watcher.map_err(|source| LaunchError::Process { program: "a thread", source })?;
         vm.run();
-        Ok(Box::new(Running { vm, rpc: Some(rpc), disks, log, _reader: reader }))
+        Ok(Box::new(Running { vm, watcher: Some(watcher), rpc: Some(rpc), disks, log, _reader: reader }))
     }
 }
 
 /// A running machine. Fields are dropped in order: the machine before what it uses.
 struct Running {
-    vm: Vm,
+    vm: Arc<Vm>,
+    watcher: Option<JoinHandle<()>>,
     rpc: Option<UnixStream>,
     disks: Disks,
     log: KernelLog,
     _reader: LogReader,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.vm.stop();
+        if let Some(watcher) = self.watcher.take() {
+            // It has nothing to tell.
+            let _ = watcher.join();
+        }
+    }
 }
 
 impl Machine for Running {
