@@ -95,7 +95,7 @@ impl Server for Worker {
 
     fn lvs(&self) -> Result<Vec<GuestString>, Failure> {
         // Without udev nobody switches volumes on when their disks appear.
-        self.lvm("vgchange")?.args(["-a", "y", "--sysinit"]).finish()?;
+        self.lvm("vgchange")?.args(["-a", "y"]).finish()?;
         let options = [
             "-o",
             "vg_name,lv_name",
