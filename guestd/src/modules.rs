@@ -37,7 +37,8 @@ pub(crate) fn modprobe(agent: &Agent, name: &str) -> Result<bool, Failure> {
     if loaded(&underscores(name)) {
         return Ok(true);
     }
-    modprobe_in(&agent.tools.root()?, name).map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))
+    modprobe_in(&agent.tools.root()?, name)
+        .map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))
 }
 
 /// The same when the kernel itself asks, by running the agent in the place of modprobe: for a character set
