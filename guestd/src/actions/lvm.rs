@@ -18,6 +18,21 @@ impl Worker {
         crate::modules::modprobe(&self.agent, "dm_mod")?;
         Ok(self.tool("lvm")?.arg(command).arg("--config").arg(CONFIG))
     }
+
+    /// Switches all volumes on. One with RAID 6 would crash a kernel that skipped choosing its routines.
+    fn activate_all(&self) -> Result<(), Failure> {
+        if super::mount::skips_raid6() {
+            let report =
+                self.lvm("lvs")?.args(["-a", "-o", "segtype,vg_name,lv_name", "--noheadings"]).run()?;
+            if let Some(line) =
+                super::trimmed_lines(&report).iter().find(|line| line.as_bytes().starts_with(b"raid6"))
+            {
+                let volume = line.to_string_lossy().split_whitespace().skip(1).collect::<Vec<_>>().join("/");
+                return Err(super::mount::raid6_refused(&volume, "a logical volume with RAID 6"));
+            }
+        }
+        self.lvm("vgchange")?.args(["-a", "y"]).run().map(|_| ())
+    }
 }
 
 fn megabytes(mbytes: i32) -> Result<String, Failure> {
@@ -63,7 +78,7 @@ impl Server for Worker {
     }
 
     fn vg_activate_all(&self, activate: bool) -> Result<(), Failure> {
-        self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }]).run().map(|_| ())
+        if activate { self.activate_all() } else { self.lvm("vgchange")?.args(["-a", "n"]).run().map(|_| ()) }
     }
 
     fn lvcreate(&self, logvol: GuestString, volgroup: GuestString, mbytes: i32) -> Result<(), Failure> {
@@ -95,7 +110,7 @@ impl Server for Worker {
 
     fn lvs(&self) -> Result<Vec<GuestString>, Failure> {
         // Without udev nobody switches volumes on when their disks appear.
-        self.lvm("vgchange")?.args(["-a", "y"]).finish()?;
+        self.activate_all()?;
         let options = [
             "-o",
             "vg_name,lv_name",
