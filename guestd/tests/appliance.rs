@@ -28,8 +28,7 @@ fn disk(directory: &Path, name: &str, size: u64) -> (Arc<dyn Block>, bool) {
 fn boot(directory: &Path, sizes: &[u64]) -> Running {
     let disks = sizes.iter().enumerate().map(|(index, size)| disk(directory, &format!("{index}.img"), *size));
     let choice = Choice::from_environment().unwrap();
-    launch(disks.collect(), Settings { choice, ..Settings::default() }, &|notice| eprintln!("{notice}"))
-        .unwrap()
+    launch(disks.collect(), Settings { choice, ..Settings::default() }, &|_| ()).unwrap()
 }
 
 fn message(result: Result<impl std::fmt::Debug, guestd_api::Error>) -> String {

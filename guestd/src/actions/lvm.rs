@@ -19,8 +19,9 @@ impl Worker {
         Ok(self.tool("lvm")?.arg(command).arg("--config").arg(CONFIG))
     }
 
-    /// Switches all volumes on. One with RAID 6 would crash a kernel that skipped choosing its routines.
-    fn activate_all(&self) -> Result<(), Failure> {
+    /// Refuses to go on if there is a volume with RAID 6 and the kernel skipped choosing its routines:
+    /// switching it on would crash it.
+    fn refuse_raid6_volumes(&self) -> Result<(), Failure> {
         if super::mount::skips_raid6() {
             let report =
                 self.lvm("lvs")?.args(["-a", "-o", "segtype,vg_name,lv_name", "--noheadings"]).run()?;
@@ -31,7 +32,7 @@ impl Worker {
                 return Err(super::mount::raid6_refused(&volume, "a logical volume with RAID 6"));
             }
         }
-        self.lvm("vgchange")?.args(["-a", "y"]).run().map(|_| ())
+        Ok(())
     }
 }
 
@@ -78,7 +79,10 @@ impl Server for Worker {
     }
 
     fn vg_activate_all(&self, activate: bool) -> Result<(), Failure> {
-        if activate { self.activate_all() } else { self.lvm("vgchange")?.args(["-a", "n"]).run().map(|_| ()) }
+        if activate {
+            self.refuse_raid6_volumes()?;
+        }
+        self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }]).run().map(|_| ())
     }
 
     fn lvcreate(&self, logvol: GuestString, volgroup: GuestString, mbytes: i32) -> Result<(), Failure> {
@@ -110,7 +114,9 @@ impl Server for Worker {
 
     fn lvs(&self) -> Result<Vec<GuestString>, Failure> {
         // Without udev nobody switches volumes on when their disks appear.
-        self.activate_all()?;
+        self.refuse_raid6_volumes()?;
+        // A group of which disks are missing fails here and has its other volumes listed all the same.
+        self.lvm("vgchange")?.args(["-a", "y"]).finish()?;
         let options = [
             "-o",
             "vg_name,lv_name",
