@@ -7,6 +7,7 @@
 use guestd_api::{Failure, GuestString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where the disks come from.
@@ -33,9 +34,11 @@ impl Device {
         Failure::io(&self.shown, &error.into())
     }
 
-    /// The kernel's name, as in /sys/class/block; links such as /dev/VG/LV are followed.
+    /// The kernel's name, as in /sys/class/block, by the device's number: volumes have nodes of other names.
     pub(crate) fn kernel_name(&self) -> Result<String, Failure> {
-        let real = std::fs::canonicalize(&self.node).map_err(|e| self.failure(e))?;
+        let number = std::fs::metadata(&self.node).map_err(|e| self.failure(e))?.rdev();
+        let link = format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+        let real = std::fs::read_link(link).map_err(|e| self.failure(e))?;
         real.file_name()
             .and_then(|name| name.to_str())
             .map(str::to_owned)

@@ -48,6 +48,8 @@ fn boot_and_serve() -> io::Result<()> {
         }
     }
     modules::load_listed(Path::new("/modules"))?;
+    // The kernel runs this program when it wants a module. It may have been built never to ask.
+    let _ = std::fs::write("/proc/sys/kernel/modprobe", "/init");
     for place in ["/sysroot", "/tools", "/dev/pts"] {
         let _ = std::fs::create_dir(place);
     }

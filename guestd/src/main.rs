@@ -30,12 +30,25 @@ fn main() -> ExitCode {
     if std::process::id() == 1 && std::env::args_os().len() == 1 {
         init::run();
     }
+    if let Some(module) = wanted_module() {
+        let loaded = modules::modprobe_for_kernel(&module);
+        return if matches!(loaded, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match serve_directory() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "guestd: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The module that the kernel wants, when it runs the agent as `modprobe -q -- MODULE`.
+fn wanted_module() -> Option<String> {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    match args.as_slice() {
+        [quiet, end, module] if quiet == "-q" && end == "--" => module.to_str().map(str::to_owned),
+        _ => None,
     }
 }
 

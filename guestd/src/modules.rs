@@ -34,20 +34,36 @@ fn insert(path: &Path) -> io::Result<()> {
 /// Loads a module of the tools' root with what it needs. False if there is no such module: it may be built
 /// into the kernel.
 pub(crate) fn modprobe(agent: &Agent, name: &str) -> Result<bool, Failure> {
-    let wanted = underscores(name);
-    if Path::new("/sys/module").join(&wanted).exists() {
+    if loaded(&underscores(name)) {
         return Ok(true);
     }
+    modprobe_in(&agent.tools.root()?, name)
+        .map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))
+}
+
+/// The same when the kernel itself asks, by running the agent in the place of modprobe: for a character set
+/// of a file system, a target of device-mapper, a level of RAID.
+pub(crate) fn modprobe_for_kernel(name: &str) -> io::Result<bool> {
+    let name = match name {
+        "md-level-0" => "raid0",
+        "md-level-1" => "raid1",
+        "md-level-10" => "raid10",
+        "md-level-4" | "md-level-5" | "md-level-6" => "raid456",
+        other => other.strip_prefix("fs-").or_else(|| other.strip_prefix("md-")).unwrap_or(other),
+    };
+    modprobe_in(Path::new("/tools"), name)
+}
+
+fn loaded(module: &str) -> bool {
+    Path::new("/sys/module").join(module).exists()
+}
+
+fn modprobe_in(root: &Path, name: &str) -> io::Result<bool> {
     let release = rustix::system::uname();
-    let directory =
-        agent.tools.root()?.join("usr/lib/modules").join(release.release().to_string_lossy().as_ref());
+    let directory = root.join("usr/lib/modules").join(release.release().to_string_lossy().as_ref());
     let Ok(table) = std::fs::read_to_string(directory.join("modules.dep")) else { return Ok(false) };
-    let table = Dependencies::parse(&table);
-    let order = table.order(&wanted);
-    for file in &order {
-        insert(&directory.join(file))
-            .map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))?;
-    }
+    let order = Dependencies::parse(&table).order(&underscores(name));
+    order.iter().try_for_each(|file| insert(&directory.join(file)))?;
     Ok(!order.is_empty())
 }
 

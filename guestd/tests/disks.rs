@@ -230,13 +230,12 @@ fn btrfs_subvolumes_are_file_systems_of_their_own() {
     g.mkfs("btrfs", "/dev/sda", Default::default()).unwrap();
     g.mount("/dev/sda", "/").unwrap();
     g.mkdir("/usr").unwrap();
-    // The guest is empty, so the subvolume is made from outside, where the same file system is mounted too.
-    let other = tempfile::tempdir().unwrap();
-    let node = agent.loops.first().unwrap().node.to_str().unwrap();
-    let place = other.path().to_str().unwrap();
-    output(
-        "unshare",
-        &["-m", "sh", "-c", &format!("mount {node} {place} && btrfs subvolume create '{place}/my root'")],
+    g.btrfs_subvolume_create("/my root", Default::default()).unwrap();
+    assert!(
+        g.btrfs_subvolume_create("/my root", Default::default())
+            .unwrap_err()
+            .to_string()
+            .contains("/my root")
     );
     let volume = "btrfsvol:/dev/sda/my root";
     let found = g.list_filesystems().unwrap();
@@ -250,4 +249,23 @@ fn btrfs_subvolumes_are_file_systems_of_their_own() {
         ("/dev/sda".into(), "my root".into())
     );
     assert!(g.mountable_subvolume("/dev/sda").is_err());
+    let read_only = guestd_api::actions::btrfs::BtrfsSubvolumeSnapshotOptions::default().ro(true);
+    g.btrfs_subvolume_snapshot("/", "/snap", read_only).unwrap();
+    assert_eq!(g.cat("/snap/x").unwrap(), "in it");
+    assert!(message(g.touch("/snap/y")).ends_with("Read-only file system"));
+    // By a path on it the names are relative to the subvolume mounted there, by its device to the whole.
+    let (by_path, whole) =
+        (g.btrfs_subvolume_list("/").unwrap(), g.btrfs_subvolume_list("/dev/sda").unwrap());
+    let ids = |list: &[guestd_api::structs::Btrfssubvolume]| {
+        list.iter().map(|v| v.btrfssubvolume_id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&by_path), ids(&whole));
+    let paths: Vec<_> = whole.iter().map(|volume| volume.btrfssubvolume_path.to_string()).collect();
+    assert_eq!(paths, ["my root", "my root/snap"]);
+    let id = by_path.first().unwrap().btrfssubvolume_id.cast_signed();
+    assert_eq!(g.btrfs_subvolume_get_default("/dev/sda").unwrap(), 5);
+    g.btrfs_subvolume_set_default(id, "/").unwrap();
+    assert_eq!(g.btrfs_subvolume_get_default("/").unwrap(), id);
+    g.btrfs_subvolume_delete("/snap").unwrap();
+    assert_eq!(g.list_filesystems().unwrap(), [("/dev/sda".into(), "btrfs".into())]);
 }

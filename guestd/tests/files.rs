@@ -54,7 +54,7 @@ fn files_are_made_changed_and_removed() {
     g.rm("/q").unwrap();
     g.rm_f("/q").unwrap();
     assert_eq!(message(g.rm("/q")), "rm: /q: No such file or directory");
-    assert_eq!(g.exists("/q").unwrap(), false);
+    assert!(!g.exists("/q").unwrap());
     assert_eq!(g.checksum("md5", "/a").unwrap().to_str().unwrap(), md5(&agent.host("a")));
 }
 
@@ -89,7 +89,7 @@ fn links_stay_inside_the_guest() {
     symlink("../../../../../../../etc/passwd", agent.host("rel")).unwrap();
     for name in ["/abs", "/rel", "/../../../../etc/passwd"] {
         assert!(message(g.cat(name)).ends_with("No such file or directory"), "{name}");
-        assert_eq!(g.exists(name).unwrap(), false);
+        assert!(!g.exists(name).unwrap());
     }
     assert!(g.write("/abs", "x").is_err());
     g.mkdir("/etc").unwrap();
@@ -100,9 +100,9 @@ fn links_stay_inside_the_guest() {
         (g.readlink("/abs").unwrap(), g.realpath("/rel").unwrap()),
         ("/etc/passwd".into(), "/etc/passwd".into())
     );
-    assert_eq!(g.is_file("/abs", Default::default()).unwrap(), false);
+    assert!(!g.is_file("/abs", Default::default()).unwrap());
     let follow = guestd_api::actions::files::IsFileOptions::default().followsymlinks(true);
-    assert_eq!(g.is_file("/abs", follow).unwrap(), true);
+    assert!(g.is_file("/abs", follow).unwrap());
     // Tools see the same files.
     assert_eq!(g.checksum("md5", "/rel").unwrap().to_str().unwrap(), md5(&agent.host("etc/passwd")));
     g.cp("/abs", "/copy").unwrap();

@@ -242,3 +242,62 @@ fn a_dead_agent_is_an_error_for_every_call() {
         assert!(matches!(client.ping_daemon(), Err(Error::Disconnected(_))));
     });
 }
+
+#[test]
+fn nonsense_ends_the_connection_and_is_no_crash() {
+    use guestd_api::wire::{self, Frame, HELLO};
+    let raw = |frame: &Frame<'_>| {
+        let mut bytes = Vec::new();
+        wire::write_frame(&mut bytes, frame, &mut Vec::new()).unwrap();
+        bytes
+    };
+    let hello = raw(&HELLO);
+    let with_hello = |rest: Vec<u8>| [hello.clone(), rest].concat();
+    let endless =
+        wire::encode(&guestd_api::Call::from(guestd_api::actions::system::Call::sleep { secs: 600 }))
+            .unwrap();
+    let call = raw(&Frame::Call { id: 1, last: true, part: &endless });
+    let cases: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.0\r\n\r\n".to_vec(),
+        vec![0xff; 64],
+        raw(&Frame::Hello { version: 99, table: 0 }),
+        with_hello(vec![3, 0, 0, 0, 0xff, 0xff, 0xff]),
+        with_hello(raw(&Frame::Reply { id: 1, last: true, part: b"" })),
+        with_hello([call.clone(), call.clone()].concat()),
+        with_hello(
+            [
+                call.clone(),
+                (0..20).flat_map(|_| raw(&Frame::Data { id: 1, bytes: &[0; wire::CHUNK] })).collect(),
+            ]
+            .concat(),
+        ),
+    ];
+    let guest = tempfile::tempdir().unwrap();
+    for (number, bytes) in cases.into_iter().enumerate() {
+        let (mut stream, mut child) = Agent::spawn(guest.path(), &[], true);
+        // The agent may hang up before it has read all.
+        let _ = stream.write_all(&bytes);
+        let mut answers = Vec::new();
+        let _ = stream.read_to_end(&mut answers);
+        assert_eq!(child.wait().unwrap().code(), Some(1), "case {number}");
+    }
+    // A call that cannot be decoded costs that call only, and calls past the limit are refused one by one.
+    let (mut stream, mut child) = Agent::spawn(guest.path(), &[], true);
+    let mut bytes = with_hello(raw(&Frame::Call { id: 7, last: true, part: &[0xff; 9] }));
+    for id in 100..100 + u32::try_from(wire::MAX_CALLS).unwrap() + 1 {
+        bytes.extend(raw(&Frame::Call { id, last: true, part: &endless }));
+    }
+    stream.write_all(&bytes).unwrap();
+    let mut refused = Vec::new();
+    let mut buffer = Vec::new();
+    while refused.len() < 2 {
+        if let Frame::Error { id, .. } = wire::read_frame(&mut stream, &mut buffer).unwrap().unwrap() {
+            refused.push(id);
+        }
+    }
+    refused.sort_unstable();
+    assert_eq!(refused.first(), Some(&7));
+    assert!(refused.last().is_some_and(|id| *id >= 163), "{refused:?}");
+    drop(stream);
+    assert!(child.wait().unwrap().success());
+}

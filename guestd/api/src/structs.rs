@@ -196,4 +196,9 @@ structs! {
 
     /// An entry of a partition table; the end is the last byte that belongs to it.
     Partition "partition" { part_num: Int32, part_start: Bytes, part_end: Bytes, part_size: Bytes }
+
+    /// A subvolume of btrfs.
+    Btrfssubvolume "btrfssubvolume" {
+        btrfssubvolume_id: UInt64, btrfssubvolume_top_level_id: UInt64, btrfssubvolume_path: String,
+    }
 }

@@ -5,8 +5,6 @@ use crate::worker::Worker;
 use guestd_api::actions::devices::Server;
 use guestd_api::actions::lvm::Server as _;
 use guestd_api::{Failure, GuestString};
-use rustix::mount::{MountFlags, UnmountFlags};
-use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 /// A device and the type of what is on it; empty if nothing is recognised.
@@ -77,44 +75,20 @@ impl Worker {
             "crypto_LUKS" | "BitLocker" => {}
             "btrfs" => {
                 into.push((name.clone(), kind));
-                for volume in self.subvolumes(&node)? {
-                    let mut mountable = b"btrfsvol:".to_vec();
-                    mountable.extend_from_slice(name.as_bytes());
-                    mountable.push(b'/');
-                    mountable.extend_from_slice(volume.as_bytes());
+                let device = Device { shown: self.agent.disks.shown(&name), node };
+                let (volumes, default) = self.on_btrfs_device(&device, |place| {
+                    Ok((self.subvolumes(place)?, self.default_subvolume(place)?))
+                })?;
+                // The default one is what the device alone stands for.
+                for volume in volumes.iter().filter(|volume| volume.btrfssubvolume_id != default) {
+                    let path = volume.btrfssubvolume_path.as_bytes();
+                    let mountable = [b"btrfsvol:", name.as_bytes(), b"/", path].concat();
                     into.push((mountable.into(), "btrfs".into()));
                 }
             }
             _ => into.push((name, kind)),
         }
         Ok(())
-    }
-
-    /// The subvolumes of a btrfs but the one that is mounted when none is named.
-    fn subvolumes(&self, node: &Path) -> Result<Vec<GuestString>, Failure> {
-        let device = Device { shown: node_text(node), node: node.to_owned() };
-        self.want_filesystem("btrfs")?;
-        let (outer, inner) =
-            self.agent.tools.shared_directory(&format!("btrfs-{}", device.kernel_name()?))?;
-        let mounted = rustix::mount::mount(node, &outer, "btrfs", MountFlags::RDONLY, None::<&CStr>);
-        let answers = mounted.map_err(|e| device.failure(e)).and_then(|()| {
-            let list = self.tool("btrfs")?.args(["subvolume", "list"]).arg(&inner).run()?;
-            let default = self.tool("btrfs")?.args(["subvolume", "get-default"]).arg(&inner).run()?;
-            Ok((list, default))
-        });
-        // Not mounted is the only way this fails, and then the directory can go as well.
-        let _ = rustix::mount::unmount(&outer, UnmountFlags::DETACH);
-        let _ = std::fs::remove_dir(&outer);
-        let (list, default) = answers?;
-        // `ID 256 gen 9 top level 5 path root`; the default is `ID 5 (FS_TREE)` or such a line.
-        let id = |line: &GuestString| line.to_string_lossy().split_whitespace().nth(1).map(str::to_owned);
-        let default = super::trimmed_lines(&default).first().and_then(id);
-        let lines = super::lines(&list).into_iter().filter(|line| id(line) != default);
-        let path = |line: GuestString| {
-            let at = line.as_bytes().windows(6).position(|window| window == b" path ")?;
-            line.as_bytes().get(at.checked_add(6)?..).map(GuestString::from)
-        };
-        Ok(lines.filter_map(path).collect())
     }
 }
 

@@ -86,7 +86,7 @@ impl Server for Worker {
             let mut name = stem.to_vec();
             name.extend(bytes.iter().map(|byte| b'a' + byte % 26));
             let name = GuestString::from(name);
-            match rustix::fs::mkdirat(CWD, &PathBuf::from(name.as_os_str()), Mode::RWXU) {
+            match rustix::fs::mkdirat(CWD, PathBuf::from(name.as_os_str()), Mode::RWXU) {
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(tmpl.failure(error)),
                 Ok(()) => return Ok(name),

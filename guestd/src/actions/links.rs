@@ -52,7 +52,7 @@ impl Server for Worker {
         if same_file(Path::new(target.as_os_str()), &place) {
             return Ok(());
         }
-        if !Path::new(target.as_os_str()).symlink_metadata().is_ok() {
+        if Path::new(target.as_os_str()).symlink_metadata().is_err() {
             return Err(failure(&target, &linkname, &io::Error::from_raw_os_error(libc::ENOENT)));
         }
         replace(&place, |place| std::fs::hard_link(target.as_os_str(), place))

@@ -18,6 +18,22 @@ impl Worker {
         crate::modules::modprobe(&self.agent, "dm_mod")?;
         Ok(self.tool("lvm")?.arg(command).arg("--config").arg(CONFIG))
     }
+
+    /// Refuses to go on if there is a volume with RAID 6 and the kernel skipped choosing its routines:
+    /// switching it on would crash it.
+    fn refuse_raid6_volumes(&self) -> Result<(), Failure> {
+        if super::mount::skips_raid6() {
+            let report =
+                self.lvm("lvs")?.args(["-a", "-o", "segtype,vg_name,lv_name", "--noheadings"]).run()?;
+            if let Some(line) =
+                super::trimmed_lines(&report).iter().find(|line| line.as_bytes().starts_with(b"raid6"))
+            {
+                let volume = line.to_string_lossy().split_whitespace().skip(1).collect::<Vec<_>>().join("/");
+                return Err(super::mount::raid6_refused(&volume, "a logical volume with RAID 6"));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn megabytes(mbytes: i32) -> Result<String, Failure> {
@@ -63,6 +79,9 @@ impl Server for Worker {
     }
 
     fn vg_activate_all(&self, activate: bool) -> Result<(), Failure> {
+        if activate {
+            self.refuse_raid6_volumes()?;
+        }
         self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }]).run().map(|_| ())
     }
 
@@ -95,7 +114,9 @@ impl Server for Worker {
 
     fn lvs(&self) -> Result<Vec<GuestString>, Failure> {
         // Without udev nobody switches volumes on when their disks appear.
-        self.lvm("vgchange")?.args(["-a", "y", "--sysinit"]).finish()?;
+        self.refuse_raid6_volumes()?;
+        // A group of which disks are missing fails here and has its other volumes listed all the same.
+        self.lvm("vgchange")?.args(["-a", "y"]).finish()?;
         let options = [
             "-o",
             "vg_name,lv_name",

@@ -3,6 +3,7 @@
 mod archive;
 mod available;
 mod block;
+mod btrfs;
 mod command;
 mod copy;
 mod devices;

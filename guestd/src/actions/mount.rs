@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// A kernel that was started without its choice of RAID-6 routines crashes on the first use of one.
-    fn refuse_raid6(&self, device: &Device, kind: &str) -> Result<(), Failure> {
+    pub(super) fn refuse_raid6(&self, device: &Device, kind: &str) -> Result<(), Failure> {
         if kind != "btrfs" || !skips_raid6() {
             return Ok(());
         }

@@ -71,12 +71,19 @@ impl Agent {
         let file = |index| directory.path().join(format!("disk{index}.img"));
         let loops: Vec<Loop> =
             sizes.iter().enumerate().map(|(index, size)| attach(&file(index), *size)).collect();
+        let (ours, child) = Self::spawn(&guest, &loops, directory_is_guest);
+        let client = Client::with_patience(ours, Duration::from_secs(60)).unwrap();
+        Agent { client, directory, loops, child }
+    }
+
+    /// Starts the agent's program and returns the raw stream to it.
+    pub fn spawn(guest: &Path, loops: &[Loop], directory_is_guest: bool) -> (UnixStream, Child) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let fd = rustix::io::dup(&theirs).unwrap();
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private"]).arg(env!("CARGO_BIN_EXE_guestd"));
-        command.arg("--serve").arg(fd.as_raw_fd().to_string()).arg("--sysroot").arg(&guest);
-        for disk in &loops {
+        command.arg("--serve").arg(fd.as_raw_fd().to_string()).arg("--sysroot").arg(guest);
+        for disk in loops {
             command.arg("--disk").arg(&disk.node);
         }
         if directory_is_guest {
@@ -85,8 +92,7 @@ impl Agent {
         // A duplicate made without close-on-exec is what the agent inherits.
         let child = command.spawn().unwrap();
         drop((fd, theirs));
-        let client = Client::with_patience(ours, Duration::from_secs(60)).unwrap();
-        Agent { client, directory, loops, child }
+        (ours, child)
     }
 
     /// A path of the guest as the host sees it (before anything is mounted on it).

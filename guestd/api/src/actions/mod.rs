@@ -5,6 +5,7 @@ use crate::table::groups;
 pub mod archive;
 pub mod available;
 pub mod block;
+pub mod btrfs;
 pub mod command;
 pub mod copy;
 pub mod devices;
@@ -27,6 +28,7 @@ groups! {
     Archive: archive,
     Available: available,
     Block: block,
+    Btrfs: btrfs,
     Command: command,
     Copy: copy,
     Devices: devices,

@@ -1,0 +1,126 @@
+//! Subvolumes of btrfs.
+
+use crate::disks::Device;
+use crate::worker::{GuestPath, MountableOrPath, Worker};
+use guestd_api::actions::btrfs::{BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Server};
+use guestd_api::structs::Btrfssubvolume;
+use guestd_api::{Failure, GuestString};
+use rustix::mount::{MountFlags, UnmountFlags};
+use std::ffi::CStr;
+use std::path::Path;
+
+impl Worker {
+    /// Calls with a directory of a btrfs as tools see it. A file system that is not mounted in the guest is
+    /// mounted read-only for the time of the call.
+    fn on_btrfs<T>(
+        &self,
+        fs: &MountableOrPath,
+        act: impl FnOnce(&Path) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match fs {
+            MountableOrPath::Path(path) => act(&self.outside(path)?),
+            MountableOrPath::Mountable(mountable) => self.on_btrfs_device(&mountable.device, act),
+        }
+    }
+
+    /// See [`Worker::on_btrfs`].
+    pub(super) fn on_btrfs_device<T>(
+        &self,
+        device: &Device,
+        act: impl FnOnce(&Path) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.want_filesystem("btrfs")?;
+        self.refuse_raid6(device, "btrfs")?;
+        let (outer, inner) =
+            self.agent.tools.shared_directory(&format!("btrfs-{}", device.kernel_name()?))?;
+        let mounted = rustix::mount::mount(&device.node, &outer, "btrfs", MountFlags::RDONLY, None::<&CStr>);
+        let result = mounted.map_err(|e| device.failure(e)).and_then(|()| act(&inner));
+        // That it was not mounted is the only way in which this fails, and then the directory can go as well.
+        let _ = rustix::mount::unmount(&outer, UnmountFlags::DETACH);
+        let _ = std::fs::remove_dir(&outer);
+        result
+    }
+
+    /// The subvolumes of the btrfs that a directory is on.
+    pub(super) fn subvolumes(&self, place: &Path) -> Result<Vec<Btrfssubvolume>, Failure> {
+        let text = self.tool("btrfs")?.args(["subvolume", "list"]).arg(place).run()?;
+        let parse = |line: &GuestString| {
+            subvolume(line)
+                .ok_or_else(|| Failure::new(format!("btrfs subvolume list: unexpected line '{line}'")))
+        };
+        super::lines(&text).iter().map(parse).collect()
+    }
+
+    /// The number of the subvolume that is mounted when none is named.
+    pub(super) fn default_subvolume(&self, place: &Path) -> Result<u64, Failure> {
+        let text = self.tool("btrfs")?.args(["subvolume", "get-default"]).arg(place).run()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let id = text
+            .strip_prefix("ID ")
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|id| id.parse().ok());
+        id.ok_or_else(|| {
+            Failure::new(format!("btrfs subvolume get-default: unexpected answer '{}'", text.trim_end()))
+        })
+    }
+}
+
+/// `ID 256 gen 9 top level 5 path the/path`
+fn subvolume(line: &GuestString) -> Option<Btrfssubvolume> {
+    let at = line.as_bytes().windows(6).position(|window| window == b" path ")?;
+    let (head, path) = line.as_bytes().split_at(at);
+    let words: Vec<&str> = std::str::from_utf8(head).ok()?.split_whitespace().collect();
+    let after = |name: &str| words.iter().skip_while(|word| **word != name).nth(1)?.parse().ok();
+    Some(Btrfssubvolume {
+        btrfssubvolume_id: after("ID")?,
+        btrfssubvolume_top_level_id: after("level")?,
+        btrfssubvolume_path: path.get(6..)?.into(),
+    })
+}
+
+impl Server for Worker {
+    fn btrfs_subvolume_list(&self, fs: MountableOrPath) -> Result<Vec<Btrfssubvolume>, Failure> {
+        self.on_btrfs(&fs, |place| self.subvolumes(place))
+    }
+
+    fn btrfs_subvolume_create(
+        &self,
+        dest: GuestPath,
+        opts: BtrfsSubvolumeCreateOptions,
+    ) -> Result<(), Failure> {
+        let mut program = self.tool("btrfs")?.args(["subvolume", "create"]);
+        if let Some(group) = &opts.qgroupid {
+            program = program.arg("-i").arg(group.as_os_str());
+        }
+        program.arg(self.outside_entry(&dest)?).run().map(|_| ())
+    }
+
+    fn btrfs_subvolume_delete(&self, subvolume: GuestPath) -> Result<(), Failure> {
+        self.tool("btrfs")?.args(["subvolume", "delete"]).arg(self.outside(&subvolume)?).run().map(|_| ())
+    }
+
+    fn btrfs_subvolume_snapshot(
+        &self,
+        source: GuestPath,
+        dest: GuestPath,
+        opts: BtrfsSubvolumeSnapshotOptions,
+    ) -> Result<(), Failure> {
+        let mut program = self.tool("btrfs")?.args(["subvolume", "snapshot"]);
+        if opts.ro.unwrap_or(false) {
+            program = program.arg("-r");
+        }
+        if let Some(group) = &opts.qgroupid {
+            program = program.arg("-i").arg(group.as_os_str());
+        }
+        program.arg(self.outside(&source)?).arg(self.outside(&dest)?).run().map(|_| ())
+    }
+
+    fn btrfs_subvolume_get_default(&self, fs: MountableOrPath) -> Result<i64, Failure> {
+        self.on_btrfs(&fs, |place| self.default_subvolume(place)).map(u64::cast_signed)
+    }
+
+    fn btrfs_subvolume_set_default(&self, id: i64, fs: GuestPath) -> Result<(), Failure> {
+        let place = self.outside(&fs)?;
+        self.tool("btrfs")?.args(["subvolume", "set-default", &id.to_string()]).arg(place).run().map(|_| ())
+    }
+}
