@@ -132,6 +132,28 @@ impl Error {
     }
 }
 
+/// The message of an error and of all its causes, joined by colons, each said once.
+///
+/// The number that the standard library appends to a system error's text is left out: the text says it.
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        let part = cause.to_string();
+        let part = match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            Some(code) => part.trim_end_matches(&format!(" (os error {code})")).to_owned(),
+            None => part,
+        };
+        if text.ends_with(&part) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&part);
+    }
+    text
+}
+
 /// Renders an optional offset inside a message.
 struct At(Option<u64>);
 

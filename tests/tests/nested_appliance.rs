@@ -45,7 +45,12 @@ fn guestfish_works_through_the_kvm_back_end() {
     let appliance = Appliance::installed().expect("'make test' builds the appliance first");
     let files = directory.path().join("appliance");
     std::fs::create_dir(&files).unwrap();
-    for file in [appliance.pc_kernel(), appliance.pc_initrd(), appliance.root_image(), appliance.directory.join("manifest.json")] {
+    for file in [
+        appliance.pc_kernel(),
+        appliance.pc_initrd(),
+        appliance.root_image(),
+        appliance.directory.join("manifest.json"),
+    ] {
         std::fs::copy(&file, files.join(file.file_name().unwrap())).unwrap();
     }
     let outcome = Nested::new()

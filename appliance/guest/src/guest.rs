@@ -11,6 +11,8 @@ use appliance_engine::launch::{self, Notice, Running};
 use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Result, Value};
 use libimage::Block;
+use libimage::error::describe;
+use libimage::filter::Watch;
 use libimage::format::Format;
 use libimage::format::qcow2::{CreateOptions, Qcow2};
 use libimage::open::{Image, OpenOptions};
@@ -56,7 +58,7 @@ pub struct Settings {
 
 /// A disk of a guest.
 pub struct Drive {
-    block: Arc<dyn Block>,
+    block: Arc<Watch<Arc<dyn Block>>>,
     read_only: bool,
     /// Keeps the image and its backing files open and locked.
     image: Option<Image>,
@@ -69,7 +71,7 @@ impl Drive {
     /// When it cannot be opened.
     pub fn open(path: &str, format: Option<Format>, read_only: bool) -> libimage::Result<Self> {
         let image = Image::open(path, OpenOptions { format, read_only, ..OpenOptions::default() })?;
-        Ok(Drive { block: image.block(), read_only, image: Some(image) })
+        Ok(Drive { block: Arc::new(Watch::new(image.block())), read_only, image: Some(image) })
     }
 
     /// The image's name and format are only guessed, and it can be written: worth a warning.
@@ -81,11 +83,11 @@ impl Drive {
     /// replay journals as if it could write.
     fn for_appliance(&self) -> libimage::Result<Arc<dyn Block>> {
         if !self.read_only {
-            return Ok(Arc::clone(&self.block));
+            return Ok(self.block.clone());
         }
         let options = CreateOptions { size: self.block.size(), ..CreateOptions::default() };
         let overlay = Qcow2::create(Arc::new(Memory::new(0)), &options)?;
-        overlay.set_backing(Some(Arc::clone(&self.block)));
+        overlay.set_backing(Some(self.block.clone()));
         Ok(Arc::new(overlay))
     }
 }
@@ -103,7 +105,7 @@ impl Guest {
     /// A guest of `drives`. Nothing is started yet.
     pub fn new(drives: Vec<Drive>, settings: Settings) -> Self {
         let readable = drives.iter().all(|d| d.read_only) && settings.how != How::ApplianceOnly;
-        let blocks = drives.iter().map(|d| Arc::clone(&d.block)).collect();
+        let blocks = drives.iter().map(|d| Arc::clone(&d.block) as Arc<dyn Block>).collect();
         let direct = readable.then(|| Direct::new(blocks));
         let how = settings.how;
         Guest { drives, direct, running: OnceCell::new(), settings: RefCell::new(settings), how }
@@ -117,7 +119,7 @@ impl Guest {
         if let Some(running) = self.running.get() {
             return Ok(running);
         }
-        let running = self.boot().map_err(|e| Error::Unavailable { action: "launch", why: chain(&*e) })?;
+        let running = self.boot().map_err(|e| Error::Unavailable { action: "launch", why: describe(&*e) })?;
         let running = self.running.get_or_init(|| running);
         if let Some(direct) = &self.direct {
             for (device, point) in direct.mounts() {
@@ -142,7 +144,12 @@ impl Guest {
             None => Ok(()),
         };
         for drive in self.drives.iter().filter(|d| !d.read_only) {
-            drive.block.flush().map_err(|e| Error::Unavailable { action: "shutdown", why: chain(&e) })?;
+            drive.block.flush().map_err(|e| Error::Unavailable { action: "shutdown", why: describe(&e) })?;
+            // A guest keeps failed writes to itself when they were somebody's cached pages.
+            if let Some(failure) = drive.block.failure() {
+                let why = format!("not everything could be written to '{}': {failure}", drive.block.name());
+                return Err(Error::Unavailable { action: "shutdown", why });
+            }
         }
         done
     }
@@ -188,16 +195,4 @@ impl Actions for Guest {
         }
         self.launch()?.call(call, context)
     }
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

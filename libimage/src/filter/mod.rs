@@ -4,8 +4,10 @@ pub mod concat;
 pub mod fault;
 pub mod slice;
 pub mod trace;
+pub mod watch;
 
 pub use concat::Concat;
 pub use fault::Fault;
 pub use slice::Slice;
 pub use trace::{Event, Trace};
+pub use watch::Watch;

@@ -4,27 +4,7 @@ use std::io;
 
 /// The message of `error` and of all its causes, joined by colons, each said once.
 pub fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let part = plain(cause);
-        if text.ends_with(&part) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&part);
-    }
-    text
-}
-
-/// One cause, without the number that the standard library appends to system errors.
-fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
-    let text = cause.to_string();
-    match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-        Some(code) => text.trim_end_matches(&format!(" (os error {code})")).to_owned(),
-        None => text,
-    }
+    libimage::error::describe(error.as_ref())
 }
 
 /// True when the only problem is that nobody reads our output any more.
