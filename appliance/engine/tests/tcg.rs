@@ -8,35 +8,30 @@ use std::path::{Path, PathBuf};
 
 use appliance_engine::backend::{Backend, Died};
 use appliance_engine::tcg::Tcg;
-use common::{Guest, PATIENCE, disks_and_port, find, initrd, processes, spec, wait_for_no_process};
+use common::{Guest, PATIENCE, disks_and_port, initrd, package, processes, spec, wait_for_no_process};
 
-/// The kernel of a package unpacked where `DISKWRIGHT_TEST_PC_ROOT` says.
-fn kernel(directory: &Path) -> Option<(Tcg, PathBuf)> {
-    let Some(root) = std::env::var_os("DISKWRIGHT_TEST_PC_ROOT").map(PathBuf::from) else {
-        eprintln!("SKIPPED: DISKWRIGHT_TEST_PC_ROOT does not name an unpacked linux-image package");
-        return None;
-    };
-    let qemu = find("QEMU", &["/usr/bin/qemu-system-x86_64".into()])?;
-    let kernel = std::fs::read_dir(root.join("boot"))
+fn kernel(directory: &Path) -> (Tcg, PathBuf) {
+    let package = package("linux-image-cloud-amd64");
+    let kernel = std::fs::read_dir(package.join("boot"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinu")))
         .unwrap();
-    let initrd = initrd(directory, &root, &["virtio_pci", "virtio_blk", "virtio_console"])?;
-    Some((Tcg::new(qemu, kernel), initrd))
+    let initrd = initrd(directory, &package, &["virtio_pci", "virtio_blk", "virtio_console"]);
+    (Tcg::new("/usr/bin/qemu-system-x86_64", kernel), initrd)
 }
 
 #[test]
 fn disks_slots_and_the_port() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((tcg, initrd)) = kernel(directory.path()) else { return };
+    let (tcg, initrd) = kernel(directory.path());
     disks_and_port(&tcg, spec(&initrd));
 }
 
 #[test]
 fn the_end_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((tcg, initrd)) = kernel(directory.path()) else { return };
+    let (tcg, initrd) = kernel(directory.path());
     let mark = format!("mark-{}", std::process::id());
     let mut spec = spec(&initrd);
     spec.cmdline.push(mark.clone());

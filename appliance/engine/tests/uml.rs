@@ -15,28 +15,30 @@ use appliance_engine::uml::Uml;
 use libimage::storage::{FileOptions, FileStorage, Memory};
 
 use common::{
-    Guest, PATIENCE, Watched, disks_and_port, drive, find, initrd, processes, spec, wait_for,
+    Guest, PATIENCE, Watched, disks_and_port, drive, initrd, package, processes, spec, wait_for,
     wait_for_no_process,
 };
 
-fn kernel(directory: &Path) -> Option<(Uml, PathBuf)> {
-    let kernel = find("User-Mode Linux", &["/usr/bin/linux.uml".into()])?;
-    find("the modules of User-Mode Linux", &["/usr/lib/uml/modules".into()])?;
-    let initrd = initrd(directory, Path::new("/"), &["virtio_blk", "virtio_console"])?;
-    Some((Uml::new(kernel), initrd))
+const PACKAGE: &str = "user-mode-linux";
+const PROGRAM: &str = "usr/bin/linux.uml";
+
+fn kernel(directory: &Path) -> (Uml, PathBuf) {
+    let package = package(PACKAGE);
+    let initrd = initrd(directory, &package, &["virtio_blk", "virtio_console"]);
+    (Uml::new(package.join(PROGRAM)), initrd)
 }
 
 #[test]
 fn disks_slots_and_the_port() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     disks_and_port(&uml, spec(&initrd));
 }
 
 #[test]
 fn a_panic_is_noticed_at_once_and_explained() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     let mut guest = Guest::boot(&uml, spec(&initrd));
     // Without its init a kernel cannot live.
     guest.start("exit 3");
@@ -51,7 +53,7 @@ fn a_panic_is_noticed_at_once_and_explained() {
 #[test]
 fn a_guest_that_never_speaks() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, _)) = kernel(directory.path()) else { return };
+    let (uml, _) = kernel(directory.path());
     let nothing = directory.path().join("nothing");
     std::fs::write(&nothing, b"not an archive").unwrap();
     let mut machine = uml.launch(spec(&nothing)).unwrap();
@@ -72,7 +74,7 @@ fn a_guest_that_never_speaks() {
 #[test]
 fn what_a_guest_can_see_of_its_host() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     let mut guest = Guest::boot(&uml, spec(&initrd));
     // Whatever it asks for, a guest that mounts the host's files finds none.
     guest.run("mount -t hostfs -o / none /mnt");
@@ -96,7 +98,7 @@ fn what_a_guest_can_see_of_its_host() {
 #[test]
 fn raid6_can_be_had() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     let mut with = spec(&initrd);
     with.raid6 = true;
     for (spec, skipped) in [(spec(&initrd), true), (with, false)] {
@@ -109,7 +111,7 @@ fn raid6_can_be_had() {
 #[test]
 fn dropping_or_killing_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     for kill in [true, false] {
         let mark = format!("mark-{}-{kill}", std::process::id());
         let mut spec = spec(&initrd);
@@ -131,7 +133,7 @@ fn dropping_or_killing_leaves_nothing() {
 fn victim() {
     let Ok(mark) = std::env::var(VICTIM) else { return };
     let directory = PathBuf::from(std::env::var(VICTIM_FILES).unwrap());
-    let Some((uml, _)) = kernel(&directory) else { return };
+    let uml = Uml::new(std::env::var_os(VICTIM_KERNEL).unwrap());
     let mut spec = spec(&directory.join("initrd"));
     spec.cmdline.push(mark);
     spec.disks.push(drive(Watched::new(1 << 20), "disk"));
@@ -142,14 +144,14 @@ fn victim() {
 }
 
 const VICTIM: &str = "DISKWRIGHT_TEST_VICTIM";
+const VICTIM_KERNEL: &str = "DISKWRIGHT_TEST_VICTIM_KERNEL";
 const VICTIM_FILES: &str = "DISKWRIGHT_TEST_VICTIM_FILES";
 
 /// Starts the victim through `wrapper`, kills it when `ready` says so, and looks for leftovers.
 fn kill_the_parent(wrapper: &[&str], expected: Option<&str>, delay: Option<Duration>) {
     let directory = tempfile::tempdir().unwrap();
-    if kernel(directory.path()).is_none() {
-        return;
-    }
+    kernel(directory.path());
+    let linux = package(PACKAGE).join(PROGRAM);
     let temporary = directory.path().join("tmp");
     std::fs::create_dir(&temporary).unwrap();
     let mark = format!("mark-{}-victim-{:?}", std::process::id(), Instant::now()).replace(' ', "");
@@ -162,6 +164,7 @@ fn kill_the_parent(wrapper: &[&str], expected: Option<&str>, delay: Option<Durat
         .args(["victim", "--exact", "--nocapture", "--test-threads=1"])
         .env(VICTIM, &mark)
         .env(VICTIM_FILES, directory.path())
+        .env(VICTIM_KERNEL, &linux)
         .env("TMPDIR", &temporary)
         .stdout(Stdio::piped())
         .spawn()
@@ -228,7 +231,7 @@ fn without_namespaces_killing_the_parent_leaves_nothing_either() {
 #[ignore = "measures, and takes a while"]
 fn speed() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((uml, initrd)) = kernel(directory.path()) else { return };
+    let (uml, initrd) = kernel(directory.path());
     for disks in [1, 8, 24] {
         let mut times: Vec<_> = (0..7)
             .map(|_| {

@@ -45,6 +45,9 @@ impl FromStr for How {
     }
 }
 
+/// Listens to what there is to tell.
+pub type NoticeFn = Box<dyn Fn(Notice<'_>)>;
+
 /// How a guest is served.
 #[derive(Default)]
 pub struct Settings {
@@ -53,7 +56,7 @@ pub struct Settings {
     /// How the appliance runs, once it is needed.
     pub launch: launch::Settings,
     /// Is told, in a line, who answers and why.
-    pub notice: Option<Box<dyn Fn(Notice<'_>)>>,
+    pub notice: Option<NoticeFn>,
 }
 
 /// A disk of a guest.
@@ -161,9 +164,10 @@ impl Guest {
         }
         let mut settings = self.settings.borrow_mut();
         let launch = std::mem::take(&mut settings.launch);
-        let notice = |line: Notice<'_>| match &settings.notice {
-            Some(notice) => notice(line),
-            None => {}
+        let notice = |line: Notice<'_>| {
+            if let Some(notice) = &settings.notice {
+                notice(line);
+            }
         };
         Ok(launch::launch(disks, launch, &notice)?)
     }

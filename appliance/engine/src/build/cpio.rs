@@ -61,7 +61,7 @@ impl Cpio {
 
     fn parent(&mut self, path: &str) {
         if let Some((parent, _)) = path.trim_matches('/').rsplit_once('/') {
-            self.directory(&parent.to_owned());
+            self.directory(parent);
         }
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use libimage::job::Progress;
+use libimage::job::{Progress, Silent};
 
 use super::error::{Error, Result, run};
 
@@ -182,6 +182,37 @@ impl Apt {
                 String::from_utf8_lossy(&output.stderr).trim()
             ),
         })
+    }
+
+    /// A package fetched and unpacked below `kept`, where it stays for the next time. Several processes may
+    /// ask for the same at once.
+    ///
+    /// # Errors
+    /// When it is not to be had, or cannot be unpacked.
+    pub fn unpacked(&self, name: &str, kept: &Path) -> Result<PathBuf> {
+        let packages = self.locate(&[name.to_owned()])?;
+        let Some(package) = packages.first() else {
+            return Err(Error::Package {
+                package: name.to_owned(),
+                what: "the package sources do not offer it".to_owned(),
+            });
+        };
+        let place = kept.join(package.file.trim_end_matches(".deb"));
+        if place.is_dir() {
+            return Ok(place);
+        }
+        self.fetch(&packages, &Silent)?;
+        // Beside its place, and then moved there whole.
+        let making = place.with_extension(format!("making-{}", std::process::id()));
+        fs::create_dir_all(&making).map_err(|e| Error::io("create", &making, e))?;
+        let moved = self
+            .unpack(package, &making)
+            .and_then(|()| fs::rename(&making, &place).map_err(|e| Error::io("create", &place, e)));
+        if moved.is_err() {
+            // Not needed: another process was faster, or nobody succeeds.
+            let _ = fs::remove_dir_all(&making);
+        }
+        if place.is_dir() { Ok(place) } else { moved.map(|()| place) }
     }
 
     /// The index entries of those `names` that are real packages.

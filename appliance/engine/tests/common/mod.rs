@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use appliance_engine::backend::{Backend, Died, Drive, LaunchSpec, Machine, RPC_PORT};
+use appliance_engine::build::cache_dir;
 use appliance_engine::build::cpio::Cpio;
 use appliance_engine::build::modules::ModuleTree;
+use appliance_engine::build::packages::Apt;
 use libimage::storage::Memory;
 use libimage::{Block, Extent, Limits, Zero};
 
@@ -49,22 +51,24 @@ done
 poweroff -f
 "#;
 
-/// The first of the files that exists, or a loud line and `None`.
-pub fn find(what: &str, candidates: &[PathBuf]) -> Option<PathBuf> {
-    let found = candidates.iter().find(|path| path.exists()).cloned();
-    if found.is_none() {
-        eprintln!("SKIPPED: {what} is not here (looked for {candidates:?})");
-    }
-    found
+/// A package of the distribution, unpacked; `linux-image-cloud-amd64` is the kernel that it stands for.
+pub fn package(name: &str) -> PathBuf {
+    let cache = cache_dir().unwrap();
+    let apt = Apt::new(cache.join("packages")).unwrap();
+    let name = apt.real_package(name).unwrap_or_else(|_| name.to_owned());
+    apt.unpacked(&name, &cache.join("unpacked")).unwrap()
 }
 
 /// An initial root file system with modules of an unpacked kernel package.
-pub fn initrd(directory: &Path, package: &Path, names: &[&str]) -> Option<PathBuf> {
-    find("busybox-static", &[BUSYBOX.into()])?;
+pub fn initrd(directory: &Path, package: &Path, names: &[&str]) -> PathBuf {
     let mut archive = Cpio::new();
     archive.directory("bin");
     archive.directory("modules");
-    archive.file("bin/busybox", 0o755, &fs::read(BUSYBOX).unwrap());
+    archive.file(
+        "bin/busybox",
+        0o755,
+        &fs::read(BUSYBOX).expect("the package busybox-static is needed by this test"),
+    );
     archive.file("init", 0o755, INIT.replace("PORT", RPC_PORT).as_bytes());
     let mut order = String::new();
     // What the kernel has built in is left out.
@@ -75,7 +79,7 @@ pub fn initrd(directory: &Path, package: &Path, names: &[&str]) -> Option<PathBu
     archive.file("modules/order", 0o644, order.as_bytes());
     let path = directory.join("initrd");
     fs::write(&path, archive.finish()).unwrap();
-    Some(path)
+    path
 }
 
 pub fn spec(initrd: &Path) -> LaunchSpec {

@@ -142,7 +142,9 @@ impl Direct {
             Call::mount { mountable, mountpoint } | Call::mount_ro { mountable, mountpoint } => {
                 self.mount(mountable, mountpoint)
             }
-            Call::mount_options { options, mountable, mountpoint } if options == "" || options == "ro" => {
+            Call::mount_options { options, mountable, mountpoint }
+                if options.is_empty() || options == "ro" =>
+            {
                 self.mount(mountable, mountpoint)
             }
             Call::umount_all {} => {

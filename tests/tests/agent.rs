@@ -1,7 +1,5 @@
 //! The agent as the first process of a real machine: disks by serial, the tools' root, modules, volumes.
-//!
-//! Needs an appliance built with this agent (`make appliance`, or DISKWRIGHT_GUESTD and `appliance build`), so
-//! it runs only when asked for: `cargo test -p guestd --test appliance -- --ignored`.
+//! Needs an appliance built with this agent, as `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use appliance_engine::launch::{Choice, Running, Settings, launch};
@@ -36,7 +34,6 @@ fn message(result: Result<impl std::fmt::Debug, guestd_api::Error>) -> String {
 }
 
 #[test]
-#[ignore = "needs a built appliance"]
 fn a_machine_does_the_work_of_a_session() {
     let directory = tempfile::tempdir().unwrap();
     let g = boot(directory.path(), &[600 * MIB, 64 * MIB]);
@@ -117,7 +114,6 @@ fn a_machine_does_the_work_of_a_session() {
 }
 
 #[test]
-#[ignore = "needs a built appliance"]
 fn a_guests_own_programs_run() {
     let directory = tempfile::tempdir().unwrap();
     let g = boot(directory.path(), &[64 * MIB]);
