@@ -395,7 +395,7 @@ fn glob(
         let matches = if matches.is_empty() { vec![argument.clone()] } else { matches };
         lines = lines
             .iter()
-            .flat_map(|line| matches.iter().map(move |m| [&line[..], &[m.clone()]].concat()))
+            .flat_map(|line| matches.iter().map(move |m| [&line[..], std::slice::from_ref(m)].concat()))
             .collect();
     }
     for line in lines {

@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: ConvertArguments) -> Result<ExitCode> {
     let progress = Percent::new(quiet);
     let job = Job { source: &*source, compress: arguments.compress, sparse, workers, progress: &progress };
     if arguments.no_create {
-        job.into_existing(target, format)?;
+        job.write_existing(target, format)?;
     } else {
         let size = options.take_size("size")?;
         let preallocated = options.get("preallocation").is_some_and(|p| p != "off");
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: ConvertArguments) -> Result<ExitCode> {
                 source.size()
             );
         }
-        job.into_new(target, layout, size.unwrap_or(source.size()))?;
+        job.write_new(target, layout, size.unwrap_or(source.size()))?;
     }
     progress.finish();
     Ok(ExitCode::SUCCESS)
@@ -97,7 +97,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// The target gets its name only when it is complete.
-    fn into_new(&self, target: &Path, layout: Target, size: u64) -> Result<()> {
+    fn write_new(&self, target: &Path, layout: Target, size: u64) -> Result<()> {
         let said = |what: &str| format!("{}: error while converting {what}", target.display());
         let name = if matches!(layout, Target::Raw { .. }) { "raw" } else { "qcow2" };
         if let Target::Qcow2(options) = &layout {
@@ -119,7 +119,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn into_existing(&self, target: &Path, format: Format) -> Result<()> {
+    fn write_existing(&self, target: &Path, format: Format) -> Result<()> {
         let image = Image::open(target, OpenOptions { format: Some(format), ..OpenOptions::default() })?;
         let block = image.block();
         if block.size() < self.source.size() {
