@@ -18,6 +18,12 @@ pub fn chain(error: &anyhow::Error) -> String {
     text
 }
 
+/// The message of `error` and of all its causes, also those that repeat each other: what scripts of qemu-img
+/// know.
+pub fn full_chain(error: &anyhow::Error) -> String {
+    error.chain().map(plain).collect::<Vec<_>>().join(": ")
+}
+
 /// One cause, without the number that the standard library appends to system errors.
 fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
     let text = cause.to_string();

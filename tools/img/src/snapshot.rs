@@ -8,14 +8,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use libimage::format::Format;
 use libimage::format::qcow2::{Qcow2, Snapshot};
 use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use libimage::{Block, Error};
 
-use crate::arguments::{SnapshotArguments, usage};
-use crate::text;
+use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::getopt::{Name, opt};
+use crate::image::Source;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "snapshot",
+    about: "List, take, apply or delete internal snapshots",
+    operands: "FILENAME",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        OBJECT,
+        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        opt('U', "force-share", "", "tolerate that others write to the image"),
+        opt('l', "list", "", "list the snapshots (the default)"),
+        opt('a', "apply", "NAME", "go back to a snapshot"),
+        opt('c', "create", "NAME", "take a snapshot"),
+        opt('d', "delete", "NAME", "delete a snapshot"),
+    ],
+    run,
+};
 
 enum Action {
     List,
@@ -24,33 +43,36 @@ enum Action {
     Delete(String),
 }
 
-pub(crate) fn run(arguments: SnapshotArguments) -> Result<ExitCode> {
-    let mut actions = Vec::new();
-    actions.extend(arguments.list.then_some(Action::List));
-    actions.extend(arguments.create.map(Action::Create));
-    actions.extend(arguments.apply.map(Action::Apply));
-    actions.extend(arguments.delete.map(Action::Delete));
-    if actions.len() > 1 {
-        usage("Cannot mix '-l', '-a', '-c', '-d'", Some("snapshot"));
-        return Ok(ExitCode::FAILURE);
-    }
-    let Some(file) = arguments.file else {
-        usage("Expecting one image file name", Some("snapshot"));
-        return Ok(ExitCode::FAILURE);
+fn run(words: Words) -> Result<ExitCode> {
+    let (mut source, mut action) = (Source::default(), None);
+    let operands = words.read(|name, value| {
+        let chosen = match name {
+            Name::Letter('l') => Action::List,
+            Name::Letter('a') => Action::Apply(string(value)?),
+            Name::Letter('c') => Action::Create(string(value)?),
+            Name::Letter('d') => Action::Delete(string(value)?),
+            other => {
+                match other {
+                    Name::Letter('f') => source.set_format(value)?,
+                    Name::Letter('U') => source.force_share = true,
+                    Name::Long(_) => source.image_opts = true,
+                    // Nothing but errors is printed anyway.
+                    Name::Letter(_) => {}
+                }
+                return Ok(());
+            }
+        };
+        match action.replace(chosen) {
+            None => Ok(()),
+            Some(_) => Err(Usage::error("snapshot", "Cannot mix '-l', '-a', '-c', '-d'")),
+        }
+    })?;
+    let [file] = &operands[..] else {
+        return Err(Usage::error("snapshot", "Expecting one image file name"));
     };
-    let action = actions.pop().unwrap_or(Action::List);
+    let action = action.unwrap_or(Action::List);
     let list = matches!(action, Action::List);
-    let format = arguments.format.as_deref().map(Format::by_name).transpose()?;
-    let options = OpenOptions {
-        format,
-        read_only: list,
-        force_share: arguments.force_share && list,
-        ..OpenOptions::default()
-    };
-    let image = Image::open(file, options)?;
-    if !list && image.is_guessed() && image.format() == Format::Raw {
-        text::warn_guessed(image.name());
-    }
+    let image = source.open(file, OpenOptions { read_only: list, ..OpenOptions::default() })?;
     act(&image, action)?;
     Ok(ExitCode::SUCCESS)
 }
