@@ -58,7 +58,7 @@ pub fn scan_size(text: &str) -> Result<u64, SizeProblem> {
             return Err(Malformed);
         }
         return match u64::from_str_radix(hex, 16) {
-            Ok(value) if !negative || value == 0 => Ok(value),
+            Ok(value) if !negative => Ok(value),
             _ => Err(OutOfRange),
         };
     }
@@ -82,7 +82,7 @@ pub fn scan_size(text: &str) -> Result<u64, SizeProblem> {
     let too_large = if suffix.is_empty() { OutOfRange } else { Malformed };
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_large)? };
     let part: f64 = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().unwrap_or(0.0) };
-    if negative && (whole > 0 || part > 0.0) {
+    if negative {
         return Err(too_large);
     }
     if shift == 0 && part > 0.0 {
@@ -134,9 +134,9 @@ mod tests {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
         assert_eq!(scan_size("8E").unwrap(), 1 << 63);
-        assert_eq!(scan_size("-0").unwrap(), 0);
         for (text, problem) in [
             ("-1", SizeProblem::OutOfRange),
+            ("-0", SizeProblem::OutOfRange),
             ("-5k", SizeProblem::Malformed),
             ("16E", SizeProblem::OutOfRange),
             ("99999999999999999999", SizeProblem::OutOfRange),

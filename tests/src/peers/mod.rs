@@ -107,8 +107,9 @@ impl Peers {
 fn shell(directory: &Path, command: &str, first_in_path: Option<&Path>) -> Result<Output> {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = first_in_path.map_or(path.clone(), |first| format!("{}:{path}", first.display()));
-    let mut shell = Command::new("bash");
-    shell.args(["-c", command]).current_dir(directory).env("PATH", path).env("TZ", "UTC");
+    // Nothing here takes long; who hangs should not keep everybody waiting.
+    let mut shell = Command::new("timeout");
+    shell.args(["-s", "KILL", "20", "bash", "-c", command]).current_dir(directory).env("PATH", path).env("TZ", "UTC");
     // An inherited pipe would keep whoever reads it waiting.
     shell.stdin(std::process::Stdio::null());
     shell.output().with_context(|| format!("Cannot run {command}"))

@@ -56,7 +56,7 @@ fn run(words: Words) -> Result<ExitCode> {
         Cache::source(mode)?;
     }
     let options =
-        OpenOptions { read_only: fix.is_none(), check: true, no_backing: true, ..OpenOptions::default() };
+        OpenOptions { read_only: fix.is_none(), check: true, ..OpenOptions::default() };
     let image = source.open(file, options)?;
     let Some(qcow2) = image.qcow2() else {
         text::error("This image format does not support checks");
@@ -66,7 +66,7 @@ fn run(words: Words) -> Result<ExitCode> {
         None => qcow2.check(),
         Some(fix) => qcow2.repair(fix),
     }
-    .map_err(|e| anyhow!("Check failed: {}", cli::error::chain(&e.into())))?;
+    .map_err(|e| anyhow!("Check failed: {}", cli::error::full_chain(&e.into())))?;
     tell(&report);
     if report.leaks_fixed + report.corruptions_fixed > 0 {
         if output == Output::Human && !quiet {

@@ -68,7 +68,10 @@ impl Source {
 }
 
 /// The format called `name`, for opening.
-fn driver(name: &str) -> Result<Format, String> {
+///
+/// # Errors
+/// For a name that is none.
+pub(crate) fn driver(name: &str) -> Result<Format, String> {
     Format::by_name(name).map_err(|_| format!("Unknown driver '{name}'"))
 }
 

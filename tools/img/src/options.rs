@@ -36,6 +36,12 @@ const fn of_file(name: &'static str, kind: Kind, help: &'static str) -> Entry {
     Entry { name, kind, help, default: None, of_file: true }
 }
 
+/// Formats that a backing file may be said to have: that of an image is kept even if only others can open it.
+const KNOWN_FORMATS: [&str; 20] = [
+    "blkdebug", "bochs", "cloop", "compress", "dmg", "file", "host_device", "http", "https", "luks", "nbd",
+    "parallels", "qcow", "qcow2", "qed", "raw", "vdi", "vhdx", "vmdk", "vpc",
+];
+
 /// In the order in which `create` shows them.
 static QCOW2: [Entry; 23] = [
     entry("encryption", Kind::Switch, None, "Encrypt with method 'aes' (not supported)"),
@@ -206,7 +212,7 @@ impl Options {
         let mut out = String::new();
         for entry in entries(self.format) {
             let value = match entry.name {
-                "size" => Some(size.to_string()),
+                "size" => Some(size.cast_signed().to_string()),
                 name => self.get(name).or(entry.default).map(|value| shown(entry.kind, value)),
             };
             if let Some(value) = value {
@@ -253,12 +259,16 @@ impl Options {
             Some("0.10" | "v2") => 2,
             Some(other) => return Err(unknown("version", other)),
         };
+        if let Some(format) = self.get("backing_fmt").filter(|name| !KNOWN_FORMATS.contains(name)) {
+            return Err(unknown("backing-fmt", format));
+        }
+        let mode = self.get("preallocation").unwrap_or("off");
+        let preallocation = preallocation(mode).ok_or_else(|| unknown("preallocation", mode))?;
         let compression = match self.get("compression_type") {
             None | Some("zlib") => CompressionType::Zlib,
             Some("zstd") => CompressionType::Zstd,
             Some(other) => return Err(unknown("compression-type", other)),
         };
-        let mode = self.get("preallocation").unwrap_or("off");
         let cluster_size = self.get("cluster_size").map(|value| size_value("cluster_size", value));
         let refcount_bits = self.get("refcount_bits").map(|value| number("refcount_bits", value));
         Ok(CreateOptions {
@@ -270,7 +280,7 @@ impl Options {
                 .transpose()?
                 .map_or(default.refcount_bits, |bits| u32::try_from(bits).unwrap_or(u32::MAX)),
             lazy_refcounts: self.is_on("lazy_refcounts")?,
-            preallocation: preallocation(mode).ok_or_else(|| unknown("preallocation", mode))?,
+            preallocation,
             backing_file: self.get("backing_file").map(str::to_owned),
             backing_format: self.get("backing_fmt").map(str::to_owned),
             ..default

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use libimage::Preallocation;
+use anyhow::{Result, anyhow, bail};
+use libimage::format::Format;
 use libimage::open::OpenOptions;
+use libimage::{Error, Preallocation};
 
 use crate::arguments::{Command, HELP, OBJECT, Usage, Words};
 use crate::getopt::{Item, Name, opt};
@@ -69,7 +70,16 @@ fn run(words: Words) -> Result<ExitCode> {
     if new < old && preallocation != Preallocation::Off {
         bail!("Preallocation can only be used for growing images");
     }
-    block.resize(new, preallocation)?;
+    block.resize(new, preallocation).map_err(|error| match (error, image.format()) {
+        (Error::Io { action: "resize", source, .. }, Format::Raw) => {
+            anyhow!(source).context("Could not resize file")
+        }
+        // There is no other way for a size to be invalid that was not refused above.
+        (Error::Invalid(text), Format::Qcow2) if text.contains("too large") => {
+            anyhow!("Failed to grow the L1 table: File too large")
+        }
+        (other, _) => anyhow!(text::bare(other)),
+    })?;
     block.flush()?;
     if !quiet {
         cli::print("Image resized.\n")?;
@@ -110,5 +120,5 @@ impl Change {
 }
 
 fn mode(value: &str) -> Result<Preallocation> {
-    preallocation(value).ok_or_else(|| anyhow::anyhow!("Invalid preallocation mode '{value}'"))
+    preallocation(value).ok_or_else(|| anyhow!("Invalid preallocation mode '{value}'"))
 }

@@ -16,6 +16,7 @@ use libimage::{Block, Error};
 use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
+use crate::text;
 
 pub(crate) const COMMAND: Command = Command {
     name: "snapshot",
@@ -90,19 +91,29 @@ fn act(image: &Image, action: Action) -> Result<()> {
     };
     let failed = |why: String| anyhow!("Could not {verb} snapshot '{name}': {why}");
     let Some(qcow2) = image.qcow2() else {
-        return Err(failed("Operation not supported".to_owned()));
+        let why = match verb {
+            "create" => "Operation not supported",
+            "apply" => "Block driver does not support snapshots",
+            _ => "snapshot not found",
+        };
+        return Err(failed(why.to_owned()));
     };
     let done = match &action {
         Action::Create(name) => create(qcow2, name),
         Action::Apply(name) => qcow2.apply_snapshot(name),
-        _ => qcow2.delete_snapshot(name),
+        _ => delete(qcow2, name),
     };
     done.map_err(|error| match (error, verb) {
         (Error::NotFound(_), "apply") => {
             failed("Failed to load snapshot: No such file or directory".to_owned())
         }
         (Error::NotFound(_), _) => failed("snapshot not found".to_owned()),
-        (other, _) => failed(cli::error::chain(&other.into())),
+        (other, _) => {
+            let why = text::bare(other);
+            // Some say themselves what could not be done.
+            let said = format!("Could not {verb} snapshot '{name}': ");
+            failed(why.strip_prefix(&said).unwrap_or(&why).to_owned())
+        }
     })?;
     qcow2.flush()?;
     Ok(())
@@ -113,10 +124,30 @@ fn create(qcow2: &Qcow2, name: &str) -> Result<(), Error> {
     qcow2.create_snapshot(name, now).map(drop)
 }
 
+/// Deletes the first snapshot called `name`; unlike elsewhere, an id will not do.
+fn delete(qcow2: &Qcow2, name: &str) -> Result<(), Error> {
+    let snapshots = qcow2.snapshots()?;
+    let found = snapshots.iter().find(|snapshot| snapshot.name == name);
+    match found {
+        Some(snapshot) => qcow2.delete_snapshot(&snapshot.id),
+        None => Err(Error::NotFound(name.to_owned())),
+    }
+}
+
+/// Refuses a name that [`open`] could not understand.
+///
+/// # Errors
+/// For keys other than `snapshot.id` and `snapshot.name`.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    Wanted::parse(name).map(drop)
+}
+
 /// A snapshot of `image` as a disk of its own; `name` may also be `snapshot.id=ID,snapshot.name=NAME`.
 pub(crate) fn open(image: &Image, name: &str) -> Result<Arc<dyn Block>> {
     let Some(qcow2) = image.qcow2() else {
-        bail!("Failed to load snapshot: Device '{}' does not support internal snapshots", image.name());
+        bail!(
+            "Failed to load snapshot: Block format 'raw' used by device '' does not support temporarily loading internal snapshots"
+        );
     };
     let wanted = Wanted::parse(name)?;
     let snapshots = qcow2.snapshots()?;
@@ -144,7 +175,11 @@ impl Wanted {
             match part.split_once('=') {
                 Some(("snapshot.id", value)) => id = Some(value.to_owned()),
                 Some(("snapshot.name", value)) => name = Some(value.to_owned()),
-                _ => bail!("Invalid parameter '{}'", part.split('=').next().unwrap_or_default()),
+                _ => bail!(
+                    "Invalid parameter '{}'\n{}: Failed in parsing snapshot param '{text}'",
+                    part.split('=').next().unwrap_or_default(),
+                    text::program()
+                ),
             }
         }
         Ok(Wanted::Both { id, name })
