@@ -133,16 +133,10 @@ impl Error {
 }
 
 /// The message of an error and of all its causes, joined by colons, each said once.
-///
-/// The number that the standard library appends to a system error's text is left out: the text says it.
 pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
-        let part = cause.to_string();
-        let part = match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            Some(code) => part.trim_end_matches(&format!(" (os error {code})")).to_owned(),
-            None => part,
-        };
+        let part = plain(cause);
         if text.ends_with(&part) {
             continue;
         }
@@ -152,6 +146,16 @@ pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&part);
     }
     text
+}
+
+/// One error's own message, without the number that the standard library appends to system errors: the text
+/// says it.
+pub fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    match error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(code) => text.trim_end_matches(&format!(" (os error {code})")).to_owned(),
+        None => text,
+    }
 }
 
 /// Renders an optional offset inside a message.

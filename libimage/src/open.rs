@@ -51,24 +51,28 @@ impl Image {
     /// # Errors
     /// When one of the files cannot be opened or is no image of its format, or the chain is a loop.
     pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
-        let top = Self::open_one(path.as_ref(), options)?;
+        let path = path.as_ref();
+        Self::open_chain(path, options).map_err(|e| e.context(format!("Could not open '{}'", path.display())))
+    }
+
+    fn open_chain(path: &Path, options: OpenOptions) -> Result<Self> {
+        let top = Self::open_one(path, options)?;
         if options.no_backing {
             return Ok(top);
         }
         let below = OpenOptions { format: None, read_only: true, check: false, ..options };
         let mut chain = vec![top];
         while let Some(last) = chain.last() {
-            let Some((next, format)) = last.backing_reference()? else { break };
-            let shown = next.display().to_string();
-            if chain.len() >= MAX_CHAIN {
-                return Err(Error::Invalid(format!(
-                    "The chain of backing files of '{}' is longer than {MAX_CHAIN}",
-                    chain[0].name()
-                )));
+            // Each image says that it was its backing file that could not be opened.
+            let depth = chain.len();
+            let wrap = |e: Error| (0..depth).fold(e, |e, _| e.context("Could not open backing file"));
+            let Some((next, format)) = last.backing_reference().map_err(wrap)? else { break };
+            if depth >= MAX_CHAIN {
+                return Err(Error::Invalid(format!("It has more than {MAX_CHAIN} backing files")));
             }
-            let opened = Self::open_one(&next, OpenOptions { format, ..below })
-                .map_err(|e| e.context("Could not open backing file"))?;
+            let opened = Self::open_one(&next, OpenOptions { format, ..below }).map_err(wrap)?;
             if chain.iter().any(|image| image.storage.identity() == opened.storage.identity()) {
+                let shown = next.display();
                 return Err(Error::Invalid(format!("Backing file '{shown}' creates an infinite loop.")));
             }
             chain.push(opened);
@@ -91,14 +95,10 @@ impl Image {
     }
 
     /// An image in a file that is open already, without its backing files.
-    ///
-    /// # Errors
-    /// When the file holds no image of the format.
-    pub fn over(storage: Arc<FileStorage>, options: OpenOptions) -> Result<Self> {
-        let wrap = |e: Error| e.context(format!("Could not open '{}'", storage.name()));
+    fn over(storage: Arc<FileStorage>, options: OpenOptions) -> Result<Self> {
         let (format, guessed) = match options.format {
             Some(format) => (format, false),
-            None => (probe::probe(&*storage).map_err(wrap)?, true),
+            None => (probe::probe(&*storage)?, true),
         };
         let read_only = options.read_only || options.force_share;
         let block: Arc<dyn Block> = storage.clone();
@@ -107,7 +107,7 @@ impl Image {
             Format::Raw => Node::Raw(Arc::new(Raw::new(block))),
             Format::Qcow2 => {
                 let options = qcow2::OpenOptions { read_only, check: options.check, ..Default::default() };
-                Node::Qcow2(Arc::new(Qcow2::open(block, options).map_err(wrap)?))
+                Node::Qcow2(Arc::new(Qcow2::open(block, options).map_err(unnamed)?))
             }
         };
         Ok(Image { storage, node, guessed, backing: None })
@@ -165,14 +165,28 @@ impl Image {
         let Node::Qcow2(qcow2) = &self.node else { return Ok(None) };
         let Some(name) = qcow2.backing_file()? else { return Ok(None) };
         let format = match qcow2.backing_format()? {
-            Some(format) => {
-                Some(Format::by_name(&format).map_err(|e| e.context("Could not open backing file"))?)
-            }
+            Some(format) => Some(
+                Format::by_name(&format)
+                    .map_err(|_| Error::NotFound(format!("Unknown driver '{format}'")))?,
+            ),
             None => None,
         };
         Ok(Some((resolve(self.storage.path(), &name)?, format)))
     }
 }
+
+/// The same error without the file's name: what is wrong is said after "Could not open NAME".
+fn unnamed(error: Error) -> Error {
+    match error {
+        Error::Corrupt { what, offset: None, .. } | Error::Unsupported { what, .. } => Error::Invalid(what),
+        other => other,
+    }
+}
+
+/// The protocols that a backing file's name may begin with elsewhere.
+const PROTOCOLS: [&str; 13] = [
+    "json", "nbd", "nbd+unix", "nbds", "http", "https", "ftp", "ftps", "ssh", "rbd", "iscsi", "nfs", "vvfat",
+];
 
 /// Where the backing file `name` of the image at `image` lies.
 ///
@@ -184,12 +198,12 @@ pub fn resolve(image: &Path, name: &str) -> Result<PathBuf> {
             let path = &name["file:".len()..];
             return resolve_path(image, path.strip_prefix("//").unwrap_or(path));
         }
-        return Err(Error::unsupported(
-            image.display().to_string(),
-            format!(
-                "its backing file '{name}' is not a local file (a file whose name has a colon is written ./NAME)"
-            ),
-        ));
+        if !PROTOCOLS.contains(&scheme) {
+            return Err(Error::Invalid(format!("Unknown protocol '{scheme}'")));
+        }
+        return Err(Error::Invalid(format!(
+            "The backing file '{name}' is not a local file (a file whose name has a colon is written ./NAME)"
+        )));
     }
     resolve_path(image, name)
 }

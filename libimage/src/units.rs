@@ -19,24 +19,51 @@ pub fn round_down(value: u64, step: u64) -> u64 {
     value - value % step
 }
 
+/// Why a text is no size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeProblem {
+    /// It is not a number with at most one suffix, or a fraction of a byte.
+    Malformed,
+    /// It is negative, or 2^64 or more.
+    OutOfRange,
+}
+
 /// Parses a size such as `10G`, `1.5M`, `512` or `0x200`, in bytes. Suffixes are powers of 1024:
-/// `b k K M G T P E`; fractions are allowed with a suffix.
+/// `b k K M G T P E`; fractions are allowed with a suffix, and rounded to the nearest byte.
 ///
 /// # Errors
 /// Refuses anything negative, anything of 2^63 bytes or more, and trailing characters.
 pub fn parse_size(text: &str) -> Result<u64> {
-    let invalid = || {
+    scan_size(text).ok().filter(|&size| size <= i64::MAX as u64).ok_or_else(|| {
         Error::Invalid(format!(
             "Invalid size '{text}': use a number with a suffix b, k, M, G, T, P or E (powers of 1024)"
         ))
+    })
+}
+
+/// Parses a size like [`parse_size`], up to 2^64 - 1, and tells apart what can be wrong with it the way
+/// QEMU does.
+///
+/// # Errors
+/// See [`SizeProblem`].
+pub fn scan_size(text: &str) -> Result<u64, SizeProblem> {
+    use SizeProblem::{Malformed, OutOfRange};
+    let text = text.trim_ascii_start();
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let text = text.trim();
-    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        let value = u64::from_str_radix(hex, 16).map_err(|_| invalid())?;
-        return if value > i64::MAX as u64 { Err(invalid()) } else { Ok(value) };
+    if let Some(hex) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+        if hex.is_empty() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Malformed);
+        }
+        return match u64::from_str_radix(hex, 16) {
+            Ok(value) if !negative => Ok(value),
+            _ => Err(OutOfRange),
+        };
     }
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
+    let split = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(split);
     let shift = match suffix {
         "" | "b" | "B" => 0,
         "k" | "K" => 10,
@@ -45,20 +72,25 @@ pub fn parse_size(text: &str) -> Result<u64> {
         "T" | "t" => 40,
         "P" | "p" => 50,
         "E" | "e" => 60,
-        _ => return Err(invalid()),
+        _ => return Err(Malformed),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || (number.contains('.') && (fraction.is_empty() || shift == 0)) {
-        return Err(invalid());
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return Err(Malformed);
     }
-    let whole: u64 = whole.parse().map_err(|_| invalid())?;
-    let mut value = whole.checked_mul(1 << shift).ok_or_else(invalid)?;
-    if !fraction.is_empty() {
-        let part: f64 = format!("0.{fraction}").parse().map_err(|_| invalid())?;
-        // A fraction below one of at most 2^60: representable, and truncated as the suffix demands.
-        value = value.checked_add((part * (1u64 << shift) as f64) as u64).ok_or_else(invalid)?;
+    // Digits only: what fails is too large. QEMU looks no further then, not at the suffix either.
+    let too_large = if suffix.is_empty() { OutOfRange } else { Malformed };
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_large)? };
+    let part: f64 = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse().unwrap_or(0.0) };
+    if negative {
+        return Err(too_large);
     }
-    if value > i64::MAX as u64 { Err(invalid()) } else { Ok(value) }
+    if shift == 0 && part > 0.0 {
+        return Err(Malformed);
+    }
+    // A fraction below one of at most 2^60: representable.
+    let part = (part * (1u64 << shift) as f64).round() as u64;
+    whole.checked_mul(1 << shift).and_then(|value| value.checked_add(part)).ok_or(OutOfRange)
 }
 
 /// Three significant digits and a binary unit: `1.5 GiB`, `196 KiB`, `0 B`.
@@ -95,8 +127,25 @@ mod tests {
         assert_eq!(parse_size("1.5G").unwrap(), 3 << 29);
         assert_eq!(parse_size("0x200").unwrap(), 512);
         assert_eq!(parse_size("7E").unwrap(), 7 << 60);
-        for bad in ["", "-1", "8E", "1.5", "1X", ".5G", "1.G", "12 G", "99999999999999999999"] {
+        for (text, size) in [(".5G", 1 << 29), ("1.G", 1 << 30), ("1.0", 1), ("+5k", 5120), ("0.1M", 104_858)]
+        {
+            assert_eq!(parse_size(text).unwrap(), size, "{text}");
+        }
+        for bad in
+            ["", "-1", "8E", "1.5", "1X", "12 G", "99999999999999999999", "0x10k", "1e3", ".", "1.2.3k"]
+        {
             assert!(parse_size(bad).is_err(), "{bad}");
+        }
+        assert_eq!(scan_size("8E").unwrap(), 1 << 63);
+        for (text, problem) in [
+            ("-1", SizeProblem::OutOfRange),
+            ("-0", SizeProblem::OutOfRange),
+            ("-5k", SizeProblem::Malformed),
+            ("16E", SizeProblem::OutOfRange),
+            ("99999999999999999999", SizeProblem::OutOfRange),
+            ("x", SizeProblem::Malformed),
+        ] {
+            assert_eq!(scan_size(text), Err(problem), "{text}");
         }
     }
 

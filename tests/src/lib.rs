@@ -1,5 +1,7 @@
-//! What whole-system tests share: machines to run things in, and the programs under test.
+//! What whole-system tests share: machines to run things in, the programs under test, and the real tools to
+//! compare them with.
 
 pub mod nested;
+pub mod peers;
 pub mod programs;
 pub mod vmm;

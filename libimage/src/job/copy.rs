@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::progress::Progress;
 use super::zero::leading_run;
@@ -32,6 +33,27 @@ pub trait Target: Sync {
 
     /// It reads as zeroes wherever nothing was written yet.
     fn starts_zeroed(&self) -> bool;
+
+    /// It shows a backing file where nothing was written yet, so that only what the source's own layer holds
+    /// is copied.
+    fn over_backing(&self) -> bool;
+}
+
+/// How a copy goes about its work.
+pub struct Manner<'a> {
+    /// Threads, at least one.
+    pub workers: usize,
+    /// Write no more than this.
+    pub bytes_per_second: Option<u64>,
+    /// What cannot be read is told to this, with its offset, and taken for zeroes.
+    pub salvage: Option<&'a (dyn Fn(u64, Error) + Sync)>,
+}
+
+impl Manner<'_> {
+    /// At full speed, with `workers` threads.
+    pub fn plain(workers: usize) -> Self {
+        Manner { workers, bytes_per_second: None, salvage: None }
+    }
 }
 
 /// A target that is written as it comes.
@@ -42,6 +64,8 @@ pub struct Plain<'a> {
     pub starts_zeroed: bool,
     /// The smallest run of zeroes worth a hole, in bytes; 0 writes them all.
     pub sparse: usize,
+    /// It shows a backing file where nothing was written yet.
+    pub over_backing: bool,
 }
 
 impl Target for Plain<'_> {
@@ -61,6 +85,10 @@ impl Target for Plain<'_> {
     fn starts_zeroed(&self) -> bool {
         self.starts_zeroed && self.sparse != 0
     }
+
+    fn over_backing(&self) -> bool {
+        self.over_backing
+    }
 }
 
 /// A qcow2 image whose new clusters are stored compressed.
@@ -68,12 +96,14 @@ pub struct Compressed<'a> {
     image: &'a Qcow2,
     compressor: Compressor,
     starts_zeroed: bool,
+    over_backing: bool,
 }
 
 impl<'a> Compressed<'a> {
-    /// Compresses into `image`; `starts_zeroed` if it was freshly made.
-    pub fn new(image: &'a Qcow2, starts_zeroed: bool) -> Self {
-        Compressed { image, compressor: image.compressor(None), starts_zeroed }
+    /// Compresses into `image`; `starts_zeroed` if it was freshly made, `over_backing` if it shows a backing
+    /// file where nothing was written yet.
+    pub fn new(image: &'a Qcow2, starts_zeroed: bool, over_backing: bool) -> Self {
+        Compressed { image, compressor: image.compressor(None), starts_zeroed, over_backing }
     }
 }
 
@@ -100,15 +130,20 @@ impl Target for Compressed<'_> {
     fn starts_zeroed(&self) -> bool {
         self.starts_zeroed
     }
+
+    fn over_backing(&self) -> bool {
+        self.over_backing
+    }
 }
 
-/// Copies all of `source` to the start of `target`, with `workers` threads.
+/// Copies all of `source` to the start of `target`.
 ///
 /// # Errors
 /// The first error of any worker, or [`Error::Cancelled`]; the target is then incomplete.
-pub fn copy(source: &dyn Block, target: &dyn Target, workers: usize, progress: &dyn Progress) -> Result<()> {
+pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: &dyn Progress) -> Result<()> {
     let size = source.size();
     progress.step("Copying", size);
+    let job = Job { source, target, manner, progress, started: Instant::now(), written: AtomicU64::new(0) };
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
     let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -121,11 +156,7 @@ pub fn copy(source: &dyn Block, target: &dyn Target, workers: usize, progress: &
             }
             let segment = start..start.saturating_add(SEGMENT).min(size);
             let length = segment.end - segment.start;
-            let done = match progress.is_cancelled() {
-                true => Err(Error::Cancelled),
-                false => copy_segment(source, target, segment, &mut buffer),
-            };
-            match done {
+            match job.segment(segment, &mut buffer) {
                 Ok(()) => progress.advance(length),
                 Err(error) => {
                     stop.store(true, Ordering::Relaxed);
@@ -134,8 +165,9 @@ pub fn copy(source: &dyn Block, target: &dyn Target, workers: usize, progress: &
             }
         }
     };
+    let workers = manner.workers.max(1).min(size.div_ceil(SEGMENT).max(1) as usize);
     thread::scope(|scope| {
-        for _ in 1..workers.max(1) {
+        for _ in 1..workers {
             scope.spawn(work);
         }
         work();
@@ -146,41 +178,84 @@ pub fn copy(source: &dyn Block, target: &dyn Target, workers: usize, progress: &
     }
 }
 
-fn copy_segment(
-    source: &dyn Block,
-    target: &dyn Target,
-    segment: Range<u64>,
-    buffer: &mut Vec<u8>,
-) -> Result<()> {
-    let unit = target.granularity() as u64;
-    let mut at = segment.start;
-    while at < segment.end {
-        let extent = source.status(at..segment.end)?;
-        if extent.zero
-            && (extent.length >= unit || at + extent.length == segment.end)
-            && at.is_multiple_of(unit)
-        {
-            // Whole units only: the rest of a unit that also holds data is read with it.
-            let end = at + extent.length;
-            let end = if end == segment.end { end } else { end - end % unit };
-            if !target.starts_zeroed() {
-                target.zero(at..end)?;
+struct Job<'a> {
+    source: &'a dyn Block,
+    target: &'a dyn Target,
+    manner: &'a Manner<'a>,
+    progress: &'a dyn Progress,
+    started: Instant,
+    written: AtomicU64,
+}
+
+impl Job<'_> {
+    fn segment(&self, segment: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+        let target = self.target;
+        let unit = target.granularity() as u64;
+        let mut at = segment.start;
+        while at < segment.end {
+            if self.progress.is_cancelled() {
+                return Err(Error::Cancelled);
             }
+            let extent = self.source.status(at..segment.end)?;
+            let left_out = target.over_backing() && extent.depth > 0;
+            if (extent.zero || left_out)
+                && (extent.length >= unit || at + extent.length == segment.end)
+                && at.is_multiple_of(unit)
+            {
+                // Whole units only: the rest of a unit that also holds data is read with it.
+                let end = at + extent.length;
+                let end = if end == segment.end { end } else { end - end % unit };
+                if !left_out && !target.starts_zeroed() {
+                    self.keep_rate(0)?;
+                    target.zero(at..end)?;
+                }
+                at = end;
+                continue;
+            }
+            let end = (at + extent.length).next_multiple_of(unit).max(at + unit).min(segment.end);
+            let end = end.min(at + BUFFER as u64);
+            let length = (end - at) as usize;
+            if buffer.len() < length {
+                buffer.resize(BUFFER.max(length), 0);
+            }
+            let bytes = &mut buffer[..length];
+            self.read(bytes, at)?;
+            self.keep_rate(length as u64)?;
+            write_runs(target, bytes, at)?;
             at = end;
-            continue;
         }
-        let end = (at + extent.length).next_multiple_of(unit).max(at + unit).min(segment.end);
-        let end = end.min(at + BUFFER as u64);
-        let length = (end - at) as usize;
-        if buffer.len() < length {
-            buffer.resize(BUFFER.max(length), 0);
-        }
-        let bytes = &mut buffer[..length];
-        source.read_at(bytes, at).map_err(|e| e.context(format!("error while reading at byte {at}")))?;
-        write_runs(target, bytes, at)?;
-        at = end;
+        Ok(())
     }
-    Ok(())
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> Result<()> {
+        let Err(error) = self.source.read_at(bytes, at) else { return Ok(()) };
+        let Some(tell) = self.manner.salvage else {
+            return Err(error.context(format!("error while reading at byte {at}")));
+        };
+        // Sector by sector, so that no more is lost than cannot be read.
+        for (sector, offset) in bytes.chunks_mut(512).zip((at..).step_by(512)) {
+            if let Err(error) = self.source.read_at(sector, offset) {
+                sector.fill(0);
+                tell(offset, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until `length` more bytes may be written.
+    fn keep_rate(&self, length: u64) -> Result<()> {
+        let Some(rate) = self.manner.bytes_per_second else { return Ok(()) };
+        let before = self.written.fetch_add(length, Ordering::Relaxed);
+        let due = self.started + Duration::from_secs_f64(before as f64 / rate.max(1) as f64);
+        // In short steps: a cancelled job should not sleep on.
+        while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
+            if self.progress.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            thread::sleep(wait.min(Duration::from_millis(50)));
+        }
+        Ok(())
+    }
 }
 
 fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
@@ -227,8 +302,8 @@ mod tests {
             if !starts_zeroed {
                 target.write_at(&vec![0xee; size], 0).unwrap();
             }
-            let plain = Plain { block: &target, starts_zeroed, sparse };
-            copy(&source, &plain, 3, &Silent).unwrap();
+            let plain = Plain { block: &target, starts_zeroed, sparse, over_backing: false };
+            copy(&source, &plain, &Manner::plain(3), &Silent).unwrap();
             assert!(bytes(&source) == bytes(&target), "{sparse} {starts_zeroed}");
             if sparse == 65_536 {
                 assert_eq!(source.allocated_bytes(), target.allocated_bytes());
@@ -247,7 +322,7 @@ mod tests {
             }
         }
         let (source, target) = (Memory::new(100), Memory::new(100));
-        let plain = Plain { block: &target, starts_zeroed: true, sparse: 4096 };
-        assert!(matches!(copy(&source, &plain, 2, &Now), Err(Error::Cancelled)));
+        let plain = Plain { block: &target, starts_zeroed: true, sparse: 4096, over_backing: false };
+        assert!(matches!(copy(&source, &plain, &Manner::plain(2), &Now), Err(Error::Cancelled)));
     }
 }

@@ -4,12 +4,11 @@
 //! kept beside the file and moves only through this object: an image file is locked against others.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate};
@@ -41,6 +40,8 @@ pub struct FileStorage {
     last_extent: Mutex<Option<(Range<u64>, bool)>>,
     read_only: bool,
     device: bool,
+    /// Flushing does nothing.
+    unsynced: AtomicBool,
 }
 
 impl FileStorage {
@@ -100,13 +101,12 @@ impl FileStorage {
         let metadata = file.metadata().map_err(|source| Error::io("examine", &name, source))?;
         let device = metadata.file_type().is_block_device();
         if metadata.is_dir() {
-            let source = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(Error::io("open", name, source));
+            return Err(Error::Invalid(format!("'file' driver requires '{name}' to be a regular file")));
         }
         if !device && !metadata.is_file() {
             return Err(Error::unsupported(name, "only regular files and block devices can hold an image"));
         }
-        lock::acquire(&file, &name, access).map_err(|e| e.context(format!("Could not open '{name}'")))?;
+        lock::acquire(&file, &name, access)?;
         let size = if device {
             rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|e| Error::io("size", &name, e.into()))?
         } else {
@@ -121,7 +121,14 @@ impl FileStorage {
             last_extent: Mutex::new(None),
             read_only: access != Access::Write,
             device,
+            unsynced: AtomicBool::new(false),
         })
+    }
+
+    /// From now on [`Block::flush`] returns at once, and data is durable when the kernel gets to it: for files
+    /// that are worth nothing until they are finished.
+    pub fn leave_flushes_to_kernel(&self) {
+        self.unsynced.store(true, Ordering::Relaxed);
     }
 
     /// The path it was opened by.
@@ -247,7 +254,7 @@ impl Block for FileStorage {
     }
 
     fn flush(&self) -> Result<()> {
-        if self.read_only {
+        if self.read_only || self.unsynced.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.file.sync_data().map_err(|source| Error::io("flush", &self.name, source))

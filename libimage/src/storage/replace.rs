@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::io::Errno;
 
 use super::file::{FileOptions, FileStorage};
 use crate::error::{Error, Result};
@@ -40,19 +41,30 @@ impl Replacement {
         let path = path.as_ref();
         // Through a symbolic link it is the file behind it that is replaced.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.display().to_string();
+        let create = |source| Error::io("create", &name, source);
+        if path.as_os_str().is_empty() {
+            return Err(create(Errno::NOENT.into()));
+        }
         let metadata = fs::metadata(&target).ok();
+        if metadata.as_ref().is_some_and(fs::Metadata::is_dir) {
+            return Err(create(Errno::ISDIR.into()));
+        }
         let in_place = metadata.as_ref().is_some_and(|m| m.file_type().is_block_device() || m.nlink() > 1);
         if in_place {
             let storage = Arc::new(FileStorage::create(path)?);
             return Ok(Replacement { storage, pending: None, old: None });
         }
         let old = match &metadata {
-            Some(_) => Some(FileStorage::open(path, FileOptions::default())?),
+            Some(_) => {
+                Some(FileStorage::open(path, FileOptions::default()).map_err(|error| match error {
+                    Error::Io { source, .. } => create(source),
+                    other => other,
+                })?)
+            }
             None => None,
         };
         let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.display().to_string();
-        let create = |source| Error::io("create", &name, source);
         // An existing file is replaced, so its permissions are kept; a new one gets the usual ones.
         let mode = metadata.as_ref().map_or(0o666, |m| m.mode() & 0o777);
         let nameless = openat(
@@ -63,7 +75,7 @@ impl Replacement {
         );
         let (file, named) = match nameless {
             Ok(file) => (File::from(file), None),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let temporary = temporary_name(&target);
                 let file = File::options()
                     .read(true)

@@ -1,36 +1,197 @@
-//! The command line: commands, their options, and usage errors in qemu-img's form.
+//! What all command lines have in common: finding the command, reading its options, help and usage errors.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Result, anyhow, bail};
 
+use crate::getopt::{Getopt, Item, Name, Opt, opt};
 use crate::text;
 
-/// Create, convert, check, resize and snapshot disk images.
-#[derive(Parser)]
-#[command(name = "img", version, infer_long_args = true, disable_help_subcommand = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
+/// A command: how it is called, what it is for, which options it knows, and what does it.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    /// One line.
+    pub(crate) about: &'static str,
+    /// What follows the options.
+    pub(crate) operands: &'static str,
+    pub(crate) options: &'static [Opt],
+    pub(crate) run: fn(Words) -> Result<ExitCode>,
 }
 
-/// What to do.
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Check an image for errors, and repair them
-    Check(CheckArguments),
-    /// Copy images into another format
-    Convert(ConvertArguments),
-    /// Make a new image
-    Create(CreateArguments),
-    /// Show what an image is
-    Info(InfoArguments),
-    /// Change the size of an image
-    Resize(ResizeArguments),
-    /// List, create, apply or delete internal snapshots
-    Snapshot(SnapshotArguments),
+/// The options of the program itself, in front of the command.
+const GLOBAL: [Opt; 3] = [
+    opt('h', "help", "", "show this help"),
+    opt('V', "version", "", "show the version"),
+    opt('T', "trace", "TRACE", ""),
+];
+
+/// The option that every command has.
+pub(crate) const HELP: Opt = opt('h', "help", "", "show this help");
+/// Objects: secrets and the like.
+pub(crate) const OBJECT: Opt = opt('\0', "object", "OBJDEF", "");
+
+/// The rest of a command line, and whose it is.
+pub(crate) struct Words {
+    command: &'static Command,
+    words: Vec<OsString>,
+}
+
+impl Words {
+    /// Reads all options, calling `option` for each in order, and returns the operands. `--help` and
+    /// what no command can do yet are dealt with here.
+    ///
+    /// # Errors
+    /// Usage errors, and what `option` returns.
+    pub(crate) fn read(self, mut option: impl FnMut(Name, &OsString) -> Result<()>) -> Result<Vec<OsString>> {
+        let mut operands = Vec::new();
+        self.each(|item, _| match item {
+            Item::Option(name, value) => option(name, &value),
+            Item::Operand(word) => {
+                operands.push(word);
+                Ok(())
+            }
+        })?;
+        Ok(operands)
+    }
+
+    /// Calls `item` for each option and operand in order, with what is left of the line.
+    ///
+    /// # Errors
+    /// Usage errors, and what `item` returns.
+    pub(crate) fn each(self, mut item: impl FnMut(Item, &mut Getopt) -> Result<()>) -> Result<()> {
+        let command = self.command;
+        let mut getopt = Getopt::new(command.options, self.words);
+        while let Some(next) = getopt.next().map_err(|text| Usage::option(command.name, text))? {
+            match next {
+                Item::Option(Name::Letter('h'), _) => return Err(Help(command_help(command)).into()),
+                Item::Option(Name::Long("object"), value) => {
+                    bail!("--object is not supported (given was '{}')", value.display())
+                }
+                other => item(other, &mut getopt)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A mistake in the command line.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    text: String,
+    command: Option<&'static str>,
+    /// The command is named in front of the message, as `getopt` does.
+    in_front: bool,
+}
+
+impl Usage {
+    /// A mistake in what was given to `command`.
+    pub(crate) fn error(command: &'static str, text: impl Into<String>) -> anyhow::Error {
+        Usage { text: text.into(), command: Some(command), in_front: false }.into()
+    }
+
+    fn option(command: &'static str, text: String) -> anyhow::Error {
+        Usage { text, command: Some(command), in_front: true }.into()
+    }
+
+    fn global(text: String) -> anyhow::Error {
+        Usage { text, command: None, in_front: false }.into()
+    }
+}
+
+impl std::error::Error for Usage {}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = text::program();
+        let whole = self.command.map_or(program.to_owned(), |command| format!("{program} {command}"));
+        let front = if self.in_front { &whole } else { program };
+        write!(f, "{front}: {}\nTry '{whole} --help' for more info", self.text)
+    }
+}
+
+/// Help is asked for: not an error, but the end of all other work.
+#[derive(Debug)]
+pub(crate) struct Help(String);
+
+impl std::error::Error for Help {}
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Finds the command among `commands` and runs it.
+///
+/// # Errors
+/// [`Usage`], [`Help`], and whatever keeps the command from its work.
+pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Options before the command are the program's own; the first operand ends them.
+    let own = global_words(&words);
+    let rest = words.split_off(own);
+    let mut getopt = Getopt::new(&GLOBAL, words);
+    while let Some(item) = getopt.next().map_err(Usage::global)? {
+        match item {
+            Item::Option(Name::Letter('h'), _) => return Err(Help(help(commands)).into()),
+            Item::Option(Name::Letter('V'), _) => return Err(Help(version()).into()),
+            Item::Option(..) => bail!("There is no tracing; leave -T out"),
+            Item::Operand(_) => {}
+        }
+    }
+    let mut rest = rest.into_iter();
+    let Some(name) = rest.next() else { return Err(Usage::global("Not enough arguments".to_owned())) };
+    match commands.iter().find(|command| name == command.name) {
+        Some(command) => (command.run)(Words { command, words: rest.collect() }),
+        None => Err(Usage::global(format!("Command not found: {}", name.display()))),
+    }
+}
+
+/// How many words belong to the program itself.
+fn global_words(words: &[OsString]) -> usize {
+    let mut count = 0;
+    while let Some(word) = words.get(count) {
+        let text = word.to_string_lossy();
+        match &*text {
+            "--" => return count + 1,
+            "-T" | "--trace" => count += 2,
+            text if text.len() > 1 && text.starts_with('-') => count += 1,
+            _ => break,
+        }
+    }
+    count.min(words.len())
+}
+
+fn version() -> String {
+    format!("{} version {} (Diskwright)\n", text::program(), env!("CARGO_PKG_VERSION"))
+}
+
+fn help(commands: &[Command]) -> String {
+    let program = text::program();
+    let mut out = version();
+    out += &format!(
+        "Creates, converts, checks, resizes and snapshots disk images.\n\nUsage:\n\n  {program} [OPTIONS] COMMAND [--help | COMMAND OPTIONS]\n\nOptions:\n"
+    );
+    out += &options_help(&GLOBAL);
+    out += &format!("\nCommands ('{program} COMMAND --help' tells more):\n\n");
+    for command in commands {
+        out += &format!("  {} - {}\n", command.name, command.about);
+    }
+    out + "\nSupported image formats:\n\n  qcow2 raw\n"
+}
+
+fn command_help(command: &Command) -> String {
+    let program = text::program();
+    let mut out = format!("{}.\n\nUsage:\n\n", command.about);
+    out += &format!("  {program} {} [OPTIONS] {}\n\nOptions:\n", command.name, command.operands);
+    out + &options_help(command.options)
+}
+
+fn options_help(options: &[Opt]) -> String {
+    let lines = options.iter().filter_map(Opt::help);
+    lines.map(|(names, help)| format!("  {names}\n     {help}\n")).collect()
 }
 
 /// How results are printed.
@@ -41,271 +202,28 @@ pub(crate) enum Output {
     Json,
 }
 
-fn output(value: &str) -> Result<Output, String> {
-    match value {
-        "human" => Ok(Output::Human),
-        "json" => Ok(Output::Json),
-        _ => Err(format!("--output expects 'human' or 'json' not '{value}'")),
-    }
-}
-
-#[derive(Args)]
-pub(crate) struct CreateArguments {
-    /// Format of the image (raw, qcow2)
-    #[arg(short, long, value_name = "FMT", default_value = "raw")]
-    pub(crate) format: String,
-    /// Format options, k=v separated by commas; 'help' lists them
-    #[arg(short, long, value_name = "OPTS")]
-    pub(crate) options: Vec<String>,
-    /// Backing file: supplies what the image does not hold
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) backing: Option<String>,
-    /// Format of the backing file
-    #[arg(short = 'F', long, value_name = "FMT")]
-    pub(crate) backing_format: Option<String>,
-    /// Do not look at the backing file; SIZE is needed then
-    #[arg(short = 'u', long)]
-    pub(crate) backing_unsafe: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// The new image
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Size of the disk, with a suffix k, M, G, T, P or E
-    #[arg(value_name = "SIZE", allow_hyphen_values = false)]
-    pub(crate) size: Option<String>,
-}
-
-#[derive(Args)]
-pub(crate) struct InfoArguments {
-    /// Format of the image; guessed if not given
-    #[arg(short, long, value_name = "FMT")]
-    pub(crate) format: Option<String>,
-    /// How to print: human or json
-    #[arg(long, value_parser = output, default_value = "human")]
-    pub(crate) output: Output,
-    /// Show the backing files too
-    #[arg(short, long)]
-    pub(crate) backing_chain: bool,
-    /// Tolerate that others write to the image
-    #[arg(short = 'U', long)]
-    pub(crate) force_share: bool,
-    /// The image
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct CheckArguments {
-    /// Format of the image; guessed if not given
-    #[arg(short, long, value_name = "FMT")]
-    pub(crate) format: Option<String>,
-    /// Repair: 'leaks', or 'all' errors
-    #[arg(short, long, value_name = "WHAT")]
-    pub(crate) repair: Option<String>,
-    /// How to print: human or json
-    #[arg(long, value_parser = output, default_value = "human")]
-    pub(crate) output: Output,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Tolerate that others write to the image
-    #[arg(short = 'U', long)]
-    pub(crate) force_share: bool,
-    /// The image
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct ConvertArguments {
-    /// Format of the sources; guessed if not given
-    #[arg(short = 'f', long, value_name = "FMT")]
-    pub(crate) source_format: Option<String>,
-    /// Format of the target (default raw)
-    #[arg(short = 'O', long, value_name = "FMT")]
-    pub(crate) output_format: Option<String>,
-    /// Format options of the target, k=v separated by commas; 'help' lists them
-    #[arg(short = 'o', long, value_name = "OPTS")]
-    pub(crate) options: Vec<String>,
-    /// Compress the target (qcow2)
-    #[arg(short = 'c')]
-    pub(crate) compress: bool,
-    /// Convert this internal snapshot of the source
-    #[arg(short = 'l', long, value_name = "SNAPSHOT")]
-    pub(crate) snapshot: Option<String>,
-    /// The target exists already: write into it
-    #[arg(short = 'n')]
-    pub(crate) no_create: bool,
-    /// Show progress
-    #[arg(short = 'p')]
-    pub(crate) progress: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// Smallest run of zeroes that becomes a hole; 0 allocates everything (default 4k)
-    #[arg(short = 'S', long, value_name = "SIZE")]
-    pub(crate) sparse_size: Option<String>,
-    /// Work with this many threads (default: one for each processor)
-    #[arg(short = 'm', long, value_name = "N")]
-    pub(crate) parallel: Option<String>,
-    /// Tolerate that others write to the sources
-    #[arg(short = 'U', long)]
-    pub(crate) force_share: bool,
-    /// Sources, one after the other, and the target
-    #[arg(value_name = "FILE")]
-    pub(crate) files: Vec<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct ResizeArguments {
-    /// Format of the image; guessed if not given
-    #[arg(short, long, value_name = "FMT")]
-    pub(crate) format: Option<String>,
-    /// What to allocate of the new space: off, metadata, falloc, full
-    #[arg(long, value_name = "MODE", default_value = "off")]
-    pub(crate) preallocation: String,
-    /// Allow to cut off data
-    #[arg(long)]
-    pub(crate) shrink: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// The image
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-    /// Its new size, or a change of it: 10G, +1G, -512M
-    #[arg(value_name = "[+-]SIZE", allow_hyphen_values = true)]
-    pub(crate) size: Option<String>,
-}
-
-#[derive(Args)]
-pub(crate) struct SnapshotArguments {
-    /// List the snapshots (the default)
-    #[arg(short = 'l', long)]
-    pub(crate) list: bool,
-    /// Take a snapshot
-    #[arg(short = 'c', long, value_name = "NAME")]
-    pub(crate) create: Option<String>,
-    /// Go back to a snapshot
-    #[arg(short = 'a', long, value_name = "NAME")]
-    pub(crate) apply: Option<String>,
-    /// Delete a snapshot
-    #[arg(short = 'd', long, value_name = "NAME")]
-    pub(crate) delete: Option<String>,
-    /// Format of the image; guessed if not given
-    #[arg(short, long, value_name = "FMT")]
-    pub(crate) format: Option<String>,
-    /// Tolerate that others write to the image
-    #[arg(short = 'U', long)]
-    pub(crate) force_share: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// The image
-    #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
-}
-
-/// What the command line asks for.
-pub(crate) enum Parsed {
-    Run(Box<Command>),
-    Exit(ExitCode),
-}
-
-/// Reads the command line; usage errors are printed.
-pub(crate) fn parse() -> Parsed {
-    let words: Vec<_> = std::env::args_os().collect();
-    let command = words.get(1).map(|w| w.to_string_lossy().into_owned());
-    match Arguments::try_parse_from(words) {
-        Ok(arguments) => Parsed::Run(Box::new(arguments.command)),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                // Nobody listens: no reason to fail.
-                let _ = error.print();
-                Parsed::Exit(ExitCode::SUCCESS)
-            }
-            _ => {
-                let command = subcommand(command.as_deref(), &error);
-                match option_error(&error) {
-                    Some(text) => option_usage(&text, command),
-                    None => usage(&message(&error), command),
-                }
-                Parsed::Exit(ExitCode::FAILURE)
-            }
-        },
-    }
-}
-
-/// A usage error of `command`, with the way to help.
-pub(crate) fn usage(message: &str, command: Option<&str>) {
-    let program = text::program();
-    let help = command.map(|c| format!("{program} {c}")).unwrap_or_else(|| program.to_owned());
-    eprintln!("{program}: {message}");
-    eprintln!("Try '{help} --help' for more info");
-}
-
-/// A usage error about an option: it names the command in front.
-fn option_usage(message: &str, command: Option<&str>) {
-    let program = text::program();
-    let name = command.map(|c| format!("{program} {c}")).unwrap_or_else(|| program.to_owned());
-    eprintln!("{name}: {message}");
-    eprintln!("Try '{name} --help' for more info");
-}
-
-/// What getopt would say of an option that is unknown or lacks its value.
-fn option_error(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
-    let letter =
-        option.strip_prefix('-').filter(|rest| !rest.starts_with('-')).and_then(|rest| rest.chars().next());
-    match (error.kind(), letter) {
-        (ErrorKind::UnknownArgument, Some(letter)) => Some(format!("invalid option -- '{letter}'")),
-        (ErrorKind::UnknownArgument, None) if option.starts_with("--") => {
-            Some(format!("unrecognized option '{option}'"))
-        }
-        (ErrorKind::InvalidValue, _) => {
-            // clap shows the option with the name of its value.
-            let option = option.split(' ').next().unwrap_or_default();
-            match option.strip_prefix("--") {
-                Some(_) => Some(format!("option '{option}' requires an argument")),
-                None => Some(format!("option requires an argument -- '{}'", option.trim_start_matches('-'))),
-            }
-        }
-        _ => None,
-    }
-}
-
-fn subcommand<'a>(command: Option<&'a str>, error: &clap::Error) -> Option<&'a str> {
-    match error.kind() {
-        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand => None,
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => None,
-        _ => command.filter(|c| !c.starts_with('-')),
-    }
-}
-
-fn message(error: &clap::Error) -> String {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        _ => String::new(),
-    };
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => {
-            format!("Command not found: {}", context(ContextKind::InvalidSubcommand))
-        }
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "Not enough arguments".to_owned()
-        }
-        ErrorKind::ValueValidation => match std::error::Error::source(error) {
-            Some(source) => source.to_string(),
-            None => error.to_string(),
-        },
-        ErrorKind::UnknownArgument => format!("Unexpected argument: {}", context(ContextKind::InvalidArg)),
-
-        _ => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            text.lines().next().unwrap_or_default().to_owned()
+impl Output {
+    /// The value of `--output`.
+    ///
+    /// # Errors
+    /// A usage error of `command` for anything else.
+    pub(crate) fn parse(command: &'static str, value: &OsString) -> Result<Self> {
+        match value.to_str() {
+            Some("human") => Ok(Output::Human),
+            Some("json") => Ok(Output::Json),
+            _ => Err(Usage::error(
+                command,
+                format!("--output expects 'human' or 'json' not '{}'", value.display()),
+            )),
         }
     }
+}
+
+/// A value that has to be text.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub(crate) fn string(value: &OsString) -> Result<String> {
+    let text = value.to_str().ok_or_else(|| anyhow!("'{}' is not valid UTF-8", value.display()))?;
+    Ok(text.to_owned())
 }

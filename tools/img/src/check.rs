@@ -4,42 +4,59 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use libimage::Block;
-use libimage::format::Format;
 use libimage::format::qcow2::{CheckReport, Fix};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{CheckArguments, Output, usage};
+use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::getopt::{Name, opt};
+use crate::image::{Cache, Source};
 use crate::text;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "check",
+    about: "Check an image for errors, and repair them",
+    operands: "FILENAME",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        opt('T', "cache", "MODE", "cache mode of the image (default writeback)"),
+        opt('r', "repair", "leaks|all", "repair leaked clusters, or all errors"),
+        opt('\0', "output", "human|json", "how to print (default human)"),
+        OBJECT,
+        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        opt('U', "force-share", "", "tolerate that others write to the image"),
+    ],
+    run,
+};
 
 /// The exit codes that scripts know.
 const CORRUPT: u8 = 2;
 const LEAKS: u8 = 3;
 const NO_CHECK: u8 = 63;
 
-pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode> {
-    let fix = match arguments.repair.as_deref() {
-        None => None,
-        Some("leaks") => Some(Fix::Leaks),
-        Some("all") => Some(Fix::All),
-        Some(_) => {
-            usage("--repair (-r) expects 'leaks' or 'all'", Some("check"));
-            return Ok(ExitCode::FAILURE);
+fn run(words: Words) -> Result<ExitCode> {
+    let (mut source, mut output, mut quiet) = (Source::default(), Output::Human, false);
+    let (mut fix, mut cache) = (None, None);
+    let operands = words.read(|name, value| {
+        match name {
+            Name::Letter('f') => source.set_format(value)?,
+            Name::Letter('q') => quiet = true,
+            Name::Letter('U') => source.force_share = true,
+            Name::Letter('T') => cache = Some(value.clone()),
+            Name::Letter('r') => fix = Some(what_to_fix(&value.to_string_lossy())?),
+            Name::Long("output") => output = Output::parse("check", value)?,
+            _ => source.image_opts = true,
         }
-    };
-    let Some(file) = &arguments.file else {
-        usage("Expecting one image file name", Some("check"));
-        return Ok(ExitCode::FAILURE);
-    };
-    let format = arguments.format.as_deref().map(Format::by_name).transpose()?;
-    let options = OpenOptions {
-        format,
-        read_only: fix.is_none(),
-        force_share: arguments.force_share && fix.is_none(),
-        check: true,
-        no_backing: true,
-    };
-    let image = Image::open(file, options)?;
+        Ok(())
+    })?;
+    let [file] = &operands[..] else { return Err(Usage::error("check", "Expecting one image file name")) };
+    if let Some(mode) = &cache {
+        Cache::source(mode)?;
+    }
+    let options = OpenOptions { read_only: fix.is_none(), check: true, ..OpenOptions::default() };
+    let image = source.open(file, options)?;
     let Some(qcow2) = image.qcow2() else {
         text::error("This image format does not support checks");
         return Ok(ExitCode::from(NO_CHECK));
@@ -48,10 +65,10 @@ pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode> {
         None => qcow2.check(),
         Some(fix) => qcow2.repair(fix),
     }
-    .map_err(|e| anyhow!("Check failed: {}", cli::error::chain(&e.into())))?;
+    .map_err(|e| anyhow!("Check failed: {}", cli::error::full_chain(&e.into())))?;
     tell(&report);
     if report.leaks_fixed + report.corruptions_fixed > 0 {
-        if arguments.output == Output::Human && !arguments.quiet {
+        if output == Output::Human && !quiet {
             cli::print(&format!(
                 "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} corruptions\n\nDouble checking the fixed image now...\n",
                 report.leaks_fixed, report.corruptions_fixed
@@ -66,9 +83,9 @@ pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode> {
     if fix.is_some() {
         qcow2.flush()?;
     }
-    match arguments.output {
+    match output {
+        _ if quiet => {}
         Output::Json => cli::print(&text::json(&json(&image, &report)))?,
-        Output::Human if arguments.quiet => {}
         Output::Human => cli::print(&human(&report))?,
     }
     Ok(match report {
@@ -77,6 +94,14 @@ pub(crate) fn run(arguments: CheckArguments) -> Result<ExitCode> {
         r if r.leaks > 0 => ExitCode::from(LEAKS),
         _ => ExitCode::SUCCESS,
     })
+}
+
+fn what_to_fix(value: &str) -> Result<Fix> {
+    match value {
+        "leaks" => Ok(Fix::Leaks),
+        "all" => Ok(Fix::All),
+        other => Err(Usage::error("check", format!("--repair (-r) expects 'leaks' or 'all' not '{other}'"))),
+    }
 }
 
 /// What was found, one by one.

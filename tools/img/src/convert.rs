@@ -1,117 +1,256 @@
 //! `img convert`.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use cli::progress::Percent;
 use libimage::Block;
 use libimage::format::Format;
 use libimage::format::qcow2::Qcow2;
-use libimage::job::copy::{self, Compressed, Plain};
-use libimage::open::{Image, OpenOptions};
+use libimage::job::copy::{self, Compressed, Manner, Plain};
+use libimage::open::{self, Image, OpenOptions};
 use libimage::storage::Replacement;
-use libimage::units::parse_size;
 
-use crate::arguments::{ConvertArguments, usage};
-use crate::create::{Built, build};
-use crate::options::{Options, Target, print_help};
-use crate::snapshot;
-use cli::progress::Percent;
+use crate::arguments::{Command, HELP, OBJECT, Words, string};
+use crate::create::{Built, build, format_for_making, path_for_making};
+use crate::getopt::{Name, opt};
+use crate::image::{Cache, Source, driver};
+use crate::options::{Given, Options, number, print_help, size_argument};
+use crate::{snapshot, text};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "convert",
+    about: "Copy images into another format",
+    operands: "SOURCE [SOURCE...] TARGET",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        OBJECT,
+        opt('\0', "image-opts", "", "sources are lists of options: driver=FMT,file.filename=NAME"),
+        opt('\0', "source-image-opts", "", "the same"),
+        opt('f', "source-format", "FMT", "format of the sources; guessed if not given"),
+        opt('T', "source-cache", "MODE", "cache mode of the sources (default writeback)"),
+        opt('l', "snapshot", "SNAPSHOT", "convert this internal snapshot of the source"),
+        opt(
+            'S',
+            "sparse-size",
+            "SIZE",
+            "smallest run of zeroes that becomes a hole; 0 allocates everything (default 4k)",
+        ),
+        opt('O', "output-format", "FMT", "format of the target: raw (the default) or qcow2"),
+        opt(
+            'o',
+            "options",
+            "OPTS",
+            "format options of the target, k=v separated by commas; 'help' lists them",
+        ),
+        opt(
+            't',
+            "output-cache",
+            "MODE",
+            "cache mode of the target (default unsafe: on disk when the kernel gets to it)",
+        ),
+        opt(
+            'B',
+            "backing",
+            "FILENAME",
+            "backing file of the target: what the source does not hold itself is left to it",
+        ),
+        opt('F', "backing-format", "FMT", "format of the backing file"),
+        opt('U', "force-share", "", "tolerate that others write to the sources"),
+        opt('\0', "target-image-opts", "", "the target, which exists (-n), is a list of options"),
+        opt('\0', "salvage", "", "take what cannot be read for zeroes"),
+        opt('\0', "target-is-zero", "", "the target, which exists (-n), reads as zeroes"),
+        opt('\0', "bitmaps", "", ""),
+        opt('\0', "skip-broken-bitmaps", "", ""),
+        opt('r', "rate", "BYTES", "write no more than this in a second"),
+        opt('m', "parallel", "N", "work with this many threads, 1 to 16 (default: one for each processor)"),
+        opt('W', "oob-writes", "", "writes may come in any order (they always may)"),
+        opt('C', "copy-range-offloading", "", "let the kernel copy where it can"),
+        opt('c', "", "", "compress the target (qcow2)"),
+        opt('n', "", "", "the target exists already: write into it"),
+        opt('p', "", "", "show progress"),
+    ],
+    run,
+};
 
 /// The sizes that `-S` takes.
 const MAX_SPARSE: u64 = 16 << 20;
 const DEFAULT_SPARSE: u64 = 4096;
 
-pub(crate) fn run(arguments: ConvertArguments) -> Result<ExitCode> {
-    let format = Format::by_name(arguments.output_format.as_deref().unwrap_or("raw"))?;
-    let Some(mut options) = Options::parse(&arguments.options)? else {
-        print_help(format)?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let Some((target, sources)) = arguments.files.split_last() else {
-        usage("Must specify image file name", Some("convert"));
-        return Ok(ExitCode::FAILURE);
-    };
-    if sources.is_empty() {
-        usage("Must specify image file name", Some("convert"));
-        return Ok(ExitCode::FAILURE);
-    }
-    if arguments.compress && format != Format::Qcow2 {
-        bail!("Compression not supported for this file format");
-    }
-    if arguments.no_create && !arguments.options.is_empty() {
-        bail!("-o has no effect when skipping image creation");
-    }
-    let sparse = sparse_size(arguments.sparse_size.as_deref())?;
-    let workers = workers(arguments.parallel.as_deref())?;
+/// A `convert` command line.
+#[derive(Default)]
+struct Arguments {
+    source: Source,
+    source_cache: Option<OsString>,
+    snapshot: Option<String>,
+    sparse: Option<u64>,
+    output_format: Option<String>,
+    given: Given,
+    output_cache: Option<OsString>,
+    backing: Option<String>,
+    backing_format: Option<String>,
+    target_image_opts: bool,
+    salvage: bool,
+    target_is_zero: bool,
+    bitmaps: bool,
+    skip_broken_bitmaps: bool,
+    rate: Option<u64>,
+    workers: Option<usize>,
+    copy_range: bool,
+    compress: bool,
+    no_create: bool,
+    progress: bool,
+    quiet: bool,
+}
 
-    let opened = sources.iter().map(|s| open_source(s, &arguments)).collect::<Result<Vec<_>>>()?;
+impl Arguments {
+    fn set(&mut self, name: Name, value: &OsString) -> Result<()> {
+        let shown = || value.to_string_lossy();
+        match name {
+            Name::Letter('q') => self.quiet = true,
+            Name::Letter('f') => self.source.set_format(value)?,
+            Name::Letter('T') => self.source_cache = Some(value.clone()),
+            Name::Letter('l') => {
+                let name = string(value)?;
+                snapshot::check_name(&name)?;
+                self.snapshot = Some(name);
+            }
+            Name::Letter('S') => self.sparse = Some(sparse_size(&shown())?),
+            Name::Letter('O') => self.output_format = Some(string(value)?),
+            Name::Letter('o') => self.given.add(string(value)?)?,
+            Name::Letter('t') => self.output_cache = Some(value.clone()),
+            Name::Letter('B') => self.backing = Some(string(value)?),
+            Name::Letter('F') => self.backing_format = Some(string(value)?),
+            Name::Letter('U') => self.source.force_share = true,
+            Name::Letter('r') => {
+                self.rate = Some(size_argument("rate limit", &shown(), 0, i64::MAX as u64)?);
+            }
+            Name::Letter('m') => {
+                self.workers = Some(workers(&shown())?);
+            }
+            Name::Letter('C') => self.copy_range = true,
+            Name::Letter('c') => self.compress = true,
+            Name::Letter('n') => self.no_create = true,
+            Name::Letter('p') => self.progress = true,
+            Name::Letter(_) => {}
+            Name::Long("target-image-opts") => self.target_image_opts = true,
+            Name::Long("salvage") => self.salvage = true,
+            Name::Long("target-is-zero") => self.target_is_zero = true,
+            Name::Long("bitmaps") => self.bitmaps = true,
+            Name::Long("skip-broken-bitmaps") => self.skip_broken_bitmaps = true,
+            Name::Long(_) => self.source.image_opts = true,
+        }
+        Ok(())
+    }
+
+    /// Refuses what does not go together.
+    fn check(&self) -> Result<()> {
+        let refused = [
+            (
+                self.source.image_opts && self.source.format.is_some(),
+                "--image-opts and --format are mutually exclusive",
+            ),
+            (
+                self.target_image_opts && self.output_format.is_some(),
+                "--image-opts and --format are mutually exclusive",
+            ),
+            (self.target_is_zero && !self.no_create, "--target-is-zero requires use of -n flag"),
+            (self.target_image_opts && !self.no_create, "--target-image-opts requires use of -n flag"),
+            (self.no_create && !self.given.is_empty(), "-o has no effect when skipping image creation"),
+            (self.copy_range && self.compress, "Cannot enable copy offloading when -c is used"),
+            (self.copy_range && self.sparse.is_some(), "Cannot enable copy offloading when -S is used"),
+            (self.copy_range && self.salvage, "Cannot use copy offloading in salvaging mode"),
+            (self.skip_broken_bitmaps && !self.bitmaps, "Use of --skip-broken-bitmaps requires --bitmaps"),
+        ];
+        match refused.iter().find(|(wrong, _)| *wrong) {
+            Some((_, text)) => Err(anyhow!(*text)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn run(words: Words) -> Result<ExitCode> {
+    let mut arguments = Arguments::default();
+    let operands = words.read(|name, value| arguments.set(name, value))?;
+    arguments.check()?;
+    let format_name = arguments.output_format.clone().unwrap_or_else(|| "raw".to_owned());
+    let given = std::mem::take(&mut arguments.given);
+    if given.wants_help() {
+        print_help(format_for_making(&format_name)?, operands.len() > 1)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (target, sources) = match operands.split_last() {
+        Some((target, sources)) if !sources.is_empty() => (target, sources),
+        _ => bail!("Must specify image file name"),
+    };
+    if let Some(mode) = &arguments.source_cache {
+        Cache::source(mode)?;
+    }
+    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    let opened = sources.iter().map(|s| arguments.source.open(s, options)).collect::<Result<Vec<_>>>()?;
     let source = match (&arguments.snapshot, &opened[..]) {
         (None, [one]) => one.block(),
         (None, many) => Arc::new(libimage::filter::Concat::new(many.iter().map(Image::block).collect())?),
         (Some(name), [one]) => snapshot::open(one, name)?,
         (Some(_), _) => bail!("No support for concatenating multiple snapshot"),
     };
-    let quiet = arguments.quiet || !arguments.progress;
-    let progress = Percent::new(quiet);
-    let job = Job { source: &*source, compress: arguments.compress, sparse, workers, progress: &progress };
+    let progress = Percent::new(arguments.quiet || !arguments.progress);
+    let job = Job { arguments: &arguments, source: &*source, progress: &progress };
     if arguments.no_create {
-        job.write_existing(target, format)?;
+        let existing = Source {
+            format: (!arguments.target_image_opts).then_some(format_name),
+            image_opts: arguments.target_image_opts,
+            force_share: false,
+        };
+        job.write_existing(target, &existing, &opened)?;
     } else {
-        let size = options.take_size("size")?;
-        let preallocated = options.get("preallocation").is_some_and(|p| p != "off");
-        if arguments.compress && preallocated {
-            bail!("Compression and preallocation not supported at the same time");
-        }
-        let layout = Target::new(format, options)?;
-        if let Some(size) = size
-            && size < source.size()
-        {
-            bail!(
-                "The size of the target ({size} bytes) is smaller than the source ({} bytes)",
-                source.size()
-            );
-        }
-        job.write_new(target, layout, size.unwrap_or(source.size()))?;
+        job.write_new(target, given, &format_name, &opened)?;
     }
     progress.finish();
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_source(file: &Path, arguments: &ConvertArguments) -> Result<Image> {
-    let format = arguments.source_format.as_deref().map(Format::by_name).transpose()?;
-    let options =
-        OpenOptions { format, read_only: true, force_share: arguments.force_share, ..OpenOptions::default() };
-    Ok(Image::open(file, options)?)
-}
-
-/// One conversion, once everything was understood and opened.
+/// One conversion, once the sources are open.
 struct Job<'a> {
+    arguments: &'a Arguments,
     source: &'a dyn Block,
-    compress: bool,
-    sparse: u64,
-    workers: usize,
     progress: &'a Percent,
 }
 
 impl Job<'_> {
     /// The target gets its name only when it is complete.
-    fn write_new(&self, target: &Path, layout: Target, size: u64) -> Result<()> {
-        let said = |what: &str| format!("{}: error while converting {what}", target.display());
-        let name = if matches!(layout, Target::Raw { .. }) { "raw" } else { "qcow2" };
-        if let Target::Qcow2(options) = &layout {
-            let mut options = options.clone();
-            options.size = size;
-            options.validate().with_context(|| said(name))?;
+    fn write_new(&self, target: &OsString, given: Given, format: &str, sources: &[Image]) -> Result<()> {
+        let format = format_for_making(format)?;
+        let path = path_for_making(target)?;
+        let mut options = given.options(format)?;
+        self.set_backing(&mut options, sources.len())?;
+        self.check_ability(format)?;
+        if self.arguments.compress && options.get("preallocation").is_some_and(|mode| mode != "off") {
+            bail!("Compression and preallocation not supported at the same time");
         }
-        let replacement = Replacement::new(target).with_context(|| said(name))?;
-        let built = build(replacement.storage(), layout, size).with_context(|| said(name))?;
-        let fresh = replacement.storage().limits().zero_init;
+        self.check_bitmaps(format, sources)?;
+        let cache = self.output_cache()?;
+        // The size is always that of the source.
+        let size = self.source.size();
+        let said = || format!("{}: error while converting {}", target.display(), format.name());
+        let replacement = Replacement::new(&path).with_context(said)?;
+        if cache == Cache::Unsafe {
+            replacement.storage().leave_flushes_to_kernel();
+        }
+        let layout = options.target().with_context(said)?;
+        let built = build(replacement.storage(), layout, size).with_context(said)?;
+        let backing = open_backing(&path, &options)
+            .map_err(|e| e.context(format!("Could not open '{}'", target.display())))?;
+        if let (Built::Qcow2(image), Some(backing)) = (&built, &backing) {
+            image.set_backing(Some(backing.block()));
+        }
+        let fresh = replacement.storage().limits().zero_init && backing.is_none();
         match &built {
-            Built::Qcow2(image) if self.compress => self.copy_compressed(image, fresh)?,
-            Built::Qcow2(image) => self.copy_plain(&**image, image.cluster_size(), fresh)?,
-            Built::Raw(image) => self.copy_plain(&**image, 1, fresh)?,
+            Built::Qcow2(image) => self.copy_qcow2(image, fresh, backing.is_some())?,
+            Built::Raw(image) => self.copy_plain(&**image, 1, fresh, false)?,
         }
         built.block().flush()?;
         drop(built);
@@ -119,57 +258,140 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn write_existing(&self, target: &Path, format: Format) -> Result<()> {
-        let image = Image::open(target, OpenOptions { format: Some(format), ..OpenOptions::default() })?;
+    fn write_existing(&self, target: &OsString, existing: &Source, sources: &[Image]) -> Result<()> {
+        let image = existing.open(target, OpenOptions::default())?;
+        self.check_ability(image.format())?;
+        self.check_bitmaps(image.format(), sources)?;
+        let cache = self.output_cache()?;
+        if cache == Cache::Unsafe {
+            image.storage().leave_flushes_to_kernel();
+        }
         let block = image.block();
         if block.size() < self.source.size() {
             bail!("output file is smaller than input file");
         }
+        let fresh = self.arguments.target_is_zero;
         match image.qcow2() {
-            Some(qcow2) if self.compress => self.copy_compressed(qcow2, false)?,
-            Some(qcow2) => self.copy_plain(&*block, qcow2.cluster_size(), false)?,
-            None => self.copy_plain(&*block, 1, false)?,
-        }
-        let rest = self.source.size()..block.size();
-        if !rest.is_empty() {
-            block.write_zeroes(rest, libimage::Zero::MayUnmap)?;
+            Some(qcow2) => self.copy_qcow2(qcow2, fresh, false)?,
+            None => self.copy_plain(&*block, 1, fresh, false)?,
         }
         block.flush()?;
         Ok(())
     }
 
-    fn copy_plain(&self, block: &dyn Block, cluster: u64, starts_zeroed: bool) -> Result<()> {
+    /// Takes `-B` and `-F` into the options.
+    fn set_backing(&self, options: &mut Options, sources: usize) -> Result<()> {
+        let format = if options.lacks("backing_file") { "raw" } else { "" };
+        for (name, value, what) in [
+            ("backing_file", &self.arguments.backing, "Backing file"),
+            ("backing_fmt", &self.arguments.backing_format, "Backing file format"),
+        ] {
+            let Some(value) = value else { continue };
+            if options.lacks(name) {
+                bail!("{what} not supported for file format '{format}'");
+            }
+            options.set(name, value)?;
+        }
+        if options.get("backing_file").is_none() {
+            return Ok(());
+        }
+        if sources > 1 {
+            bail!(
+                "Having a backing file for the target makes no sense when concatenating multiple input images"
+            );
+        }
+        if options.get("backing_fmt").is_none() {
+            bail!("Use of backing file requires explicit backing format");
+        }
+        Ok(())
+    }
+
+    fn check_ability(&self, format: Format) -> Result<()> {
+        if self.arguments.compress && format != Format::Qcow2 {
+            bail!("Compression not supported for this file format");
+        }
+        Ok(())
+    }
+
+    fn check_bitmaps(&self, format: Format, sources: &[Image]) -> Result<()> {
+        if !self.arguments.bitmaps {
+            return Ok(());
+        }
+        let [source] = sources else { bail!("Copying bitmaps only possible with single source") };
+        let Some(qcow2) = source.qcow2() else { bail!("Source lacks bitmap support") };
+        if format == Format::Raw {
+            bail!("Format driver 'raw' does not support bitmaps");
+        }
+        if !qcow2.info()?.bitmaps.is_empty() {
+            bail!("Copying bitmaps is not supported; leave --bitmaps out");
+        }
+        Ok(())
+    }
+
+    fn output_cache(&self) -> Result<Cache> {
+        self.arguments.output_cache.as_ref().map_or(Ok(Cache::Unsafe), Cache::target)
+    }
+
+    fn copy_qcow2(&self, image: &Qcow2, fresh: bool, over_backing: bool) -> Result<()> {
+        if !self.arguments.compress {
+            return self.copy_plain(image, image.cluster_size(), fresh, over_backing);
+        }
+        let target = Compressed::new(image, fresh, over_backing);
+        Ok(copy::copy(self.source, &target, &self.manner(), self.progress)?)
+    }
+
+    fn copy_plain(&self, block: &dyn Block, cluster: u64, fresh: bool, over_backing: bool) -> Result<()> {
         // A hole smaller than a cluster saves nothing in an image that allocates clusters.
-        let unit = match self.sparse {
+        let sparse = match self.arguments.sparse.unwrap_or(DEFAULT_SPARSE) {
             0 => 0,
             sparse => sparse.max(cluster),
         };
-        let plain = Plain { block, starts_zeroed, sparse: unit as usize };
-        Ok(copy::copy(self.source, &plain, self.workers, self.progress)?)
+        let target = Plain { block, starts_zeroed: fresh, sparse: sparse as usize, over_backing };
+        Ok(copy::copy(self.source, &target, &self.manner(), self.progress)?)
     }
 
-    fn copy_compressed(&self, image: &Qcow2, starts_zeroed: bool) -> Result<()> {
-        let target = Compressed::new(image, starts_zeroed);
-        Ok(copy::copy(self.source, &target, self.workers, self.progress)?)
+    fn manner(&self) -> Manner<'_> {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from).min(16);
+        Manner {
+            workers: self.arguments.workers.unwrap_or_else(processors),
+            bytes_per_second: self.arguments.rate.filter(|&rate| rate > 0),
+            salvage: self.arguments.salvage.then_some(&warn_unreadable),
+        }
     }
 }
 
-fn sparse_size(text: Option<&str>) -> Result<u64> {
-    let Some(text) = text else { return Ok(DEFAULT_SPARSE) };
-    let size =
-        parse_size(text).map_err(|_| anyhow!("Invalid buffer size for sparse output specified: '{text}'"))?;
+fn warn_unreadable(offset: u64, error: libimage::Error) {
+    text::warning(&format!("error while reading offset {offset}: {}", cli::error::full_chain(&error.into())));
+}
+
+/// Opens the backing file of a new image, which supplies what is not copied.
+fn open_backing(image: &std::path::Path, options: &Options) -> Result<Option<Image>> {
+    let Some(name) = options.get("backing_file") else { return Ok(None) };
+    let format = options.get("backing_fmt").map(driver).transpose().map_err(|why| anyhow!(why))?;
+    let path = open::resolve(image, name)?;
+    let options = OpenOptions { format, read_only: true, ..OpenOptions::default() };
+    let opened = Image::open(path, options).map_err(|error| match error {
+        libimage::Error::Context { source, .. } => *source,
+        other => other,
+    });
+    Ok(Some(opened.context("Could not open backing file")?))
+}
+
+fn workers(text: &str) -> Result<usize> {
+    let what = "number of coroutines";
+    let workers = number("", text).map_err(|_| anyhow!("Invalid {what} specified: '{text}'."))?;
+    match usize::try_from(workers) {
+        Ok(workers @ 1..=16) => Ok(workers),
+        _ => bail!("Invalid {what} specified. Must be between 1 and 16."),
+    }
+}
+
+fn sparse_size(text: &str) -> Result<u64> {
+    let size = size_argument("buffer size for sparse output", text, 0, i64::MAX as u64)?;
     if size > MAX_SPARSE || !size.is_multiple_of(512) {
         bail!(
             "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to {MAX_SPARSE}. Select 0 to disable sparse detection (fully allocates output)."
         );
     }
     Ok(size.next_power_of_two() * u64::from(size > 0))
-}
-
-fn workers(text: Option<&str>) -> Result<usize> {
-    match text.map(str::parse::<usize>) {
-        None => Ok(std::thread::available_parallelism().map_or(2, usize::from).min(16)),
-        Some(Ok(n @ 1..=16)) => Ok(n),
-        Some(_) => bail!("Invalid number of coroutines specified. Must be between 1 and 16."),
-    }
 }

@@ -1,5 +1,6 @@
 //! `img create`.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,76 +11,180 @@ use libimage::format::qcow2::Qcow2;
 use libimage::format::raw::Raw;
 use libimage::open::{self, Image, OpenOptions};
 use libimage::storage::{FileStorage, Replacement};
-use libimage::units::parse_size;
 use libimage::{Block, Error};
 
-use crate::arguments::{CreateArguments, usage};
-use crate::options::{Options, Target, print_help};
+use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::getopt::{Name, opt};
+use crate::options::{Given, Options, Target, print_help, size_argument};
+use crate::spec::Spec;
 
-pub(crate) fn run(arguments: CreateArguments) -> Result<ExitCode> {
-    let Some(mut options) = Options::parse(&arguments.options)? else {
-        print_help(Format::by_name(&arguments.format)?)?;
+pub(crate) const COMMAND: Command = Command {
+    name: "create",
+    about: "Make a new image",
+    operands: "FILENAME [SIZE]",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        OBJECT,
+        opt('f', "format", "FMT", "format of the image: raw (the default) or qcow2"),
+        opt('b', "backing", "FILENAME", "backing file: supplies what the image does not hold"),
+        opt('F', "backing-format", "FMT", "format of the backing file"),
+        opt('u', "backing-unsafe", "", "do not look at the backing file; SIZE is needed then"),
+        opt('o', "options", "OPTS", "format options, k=v separated by commas; 'help' lists them"),
+    ],
+    run,
+};
+
+/// A `create` command line.
+struct Arguments {
+    format: String,
+    given: Given,
+    backing: Option<String>,
+    backing_format: Option<String>,
+    backing_unsafe: bool,
+    quiet: bool,
+}
+
+fn run(words: Words) -> Result<ExitCode> {
+    let mut arguments = Arguments {
+        format: "raw".to_owned(),
+        given: Given::default(),
+        backing: None,
+        backing_format: None,
+        backing_unsafe: false,
+        quiet: false,
+    };
+    let operands = words.read(|name, value| {
+        match name {
+            Name::Letter('f') => arguments.format = string(value)?,
+            Name::Letter('o') => arguments.given.add(string(value)?)?,
+            Name::Letter('b') => arguments.backing = Some(string(value)?),
+            Name::Letter('F') => arguments.backing_format = Some(string(value)?),
+            Name::Letter('u') => arguments.backing_unsafe = true,
+            _ => arguments.quiet = true,
+        }
+        Ok(())
+    })?;
+    if arguments.given.wants_help() {
+        print_help(format_for_making(&arguments.format)?, !operands.is_empty())?;
         return Ok(ExitCode::SUCCESS);
+    }
+    let (file, size) = match &operands[..] {
+        [] => return Err(Usage::error("create", "Expecting image file name")),
+        [file] => (file, None),
+        [file, size, rest @ ..] => {
+            let size = size_argument("image size", &size.to_string_lossy(), 0, i64::MAX as u64)?;
+            if let Some(word) = rest.first() {
+                return Err(Usage::error("create", format!("Unexpected argument: {}", word.display())));
+            }
+            (file, Some(size))
+        }
     };
-    let Some(file) = &arguments.file else {
-        usage("Expecting image file name", Some("create"));
-        return Ok(ExitCode::FAILURE);
-    };
-    let size = arguments.size.as_deref().map(image_size).transpose()?;
-    create(&arguments, file, size, &mut options).with_context(|| file.display().to_string())?;
+    create(arguments, file, size).with_context(|| file.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn create(arguments: &CreateArguments, file: &Path, size: Option<u64>, options: &mut Options) -> Result<()> {
-    let format = Format::by_name(&arguments.format)?;
-    let with_o = options.take_size("size")?;
+/// A format that an image can be made in.
+pub(crate) fn format_for_making(name: &str) -> Result<Format> {
+    Format::by_name(name).map_err(|_| anyhow!("Unknown file format '{name}'"))
+}
+
+fn create(arguments: Arguments, file: &OsString, size: Option<u64>) -> Result<()> {
+    let format = format_for_making(&arguments.format)?;
+    let path = path_for_making(file)?;
+    let mut options = arguments.given.options(format)?;
+    let with_o = options.size()?;
     if with_o.is_some() && size.is_some() {
         bail!("The image size must be specified only once");
     }
-    let backing = arguments.backing.clone().or(options.take("backing_file"));
-    let backing_format = arguments.backing_format.clone().or(options.take("backing_fmt"));
-    if backing.is_some() && format == Format::Raw {
-        bail!("Backing file not supported for file format 'raw'");
-    }
-    let backing = match backing {
-        Some(name) => Some(Backing::look_up(file, name, backing_format, arguments.backing_unsafe)?),
-        None if backing_format.is_some() && format == Format::Raw => {
-            bail!("Backing format not supported for file format 'raw'")
+    for (name, value, what) in [
+        ("backing_file", &arguments.backing, "Backing file"),
+        ("backing_fmt", &arguments.backing_format, "Backing file format"),
+    ] {
+        let Some(value) = value else { continue };
+        if options.lacks(name) {
+            bail!("{what} not supported for file format '{}'", format.name());
         }
+        options.set(name, value)?;
+    }
+    let of_backing = match options.get("backing_file") {
+        Some(name) => look_at_backing(file, &path, name, &options, arguments.backing_unsafe)?,
         None => None,
     };
-    let size = size
-        .or(with_o)
-        .or(backing.as_ref().and_then(|b| b.size))
-        .ok_or_else(|| anyhow!("Image creation needs a size parameter"))?;
-    options.check_names(format)?;
+    let size =
+        size.or(with_o).or(of_backing).ok_or_else(|| anyhow!("Image creation needs a size parameter"))?;
     if !arguments.quiet {
-        cli::print(&format!("{}\n", formatting(file, format, size, options, backing.as_ref())))?;
+        let described = options.describe(size);
+        cli::print(&format!("Formatting '{}', fmt={}{described}\n", file.display(), format.name()))?;
     }
-    if let Some(backing) = &backing {
-        options.set("backing_file", &backing.name);
-        if let Some(format) = &backing.format {
-            options.set("backing_fmt", format);
+    make(&path, &options, size)
+}
+
+/// The file that is to be made when `name` is given.
+pub(crate) fn path_for_making(name: &OsString) -> Result<std::path::PathBuf> {
+    // Nothing of that name can be made; that is said when it is tried.
+    if name.is_empty() {
+        return Ok(name.into());
+    }
+    match Spec::name(name) {
+        Ok(spec) if spec.format.is_none() => Ok(spec.path),
+        Ok(_) | Err(_) if name.to_string_lossy().starts_with("json:") => bail!("Unknown protocol 'json'"),
+        Ok(spec) => Ok(spec.path),
+        Err(why) => bail!(why),
+    }
+}
+
+/// Checks that the backing file is what it is said to be; returns its size unless it is not to be opened.
+fn look_at_backing(
+    image: &OsString,
+    path: &Path,
+    name: &str,
+    options: &Options,
+    unsafely: bool,
+) -> Result<Option<u64>> {
+    if image.to_str() == Some(name) {
+        bail!("Error: Trying to create an image with the same filename as the backing file");
+    }
+    if name.is_empty() {
+        bail!("Expected backing file name, got empty string");
+    }
+    let format = options.get("backing_fmt");
+    if unsafely {
+        if format.is_none() {
+            bail!("Backing file specified without backing format");
         }
+        return Ok(None);
     }
-    let target = Target::new(format, std::mem::take(options))?;
-    make(file, target, size)
+    let no_image = |why: String| anyhow!("{why}\nCould not open backing image.");
+    let known = match format {
+        Some(name) => Some(Format::by_name(name).map_err(|_| no_image(format!("Unknown driver '{name}'")))?),
+        None => None,
+    };
+    let found = open::resolve(path, name).and_then(|path| {
+        let options = OpenOptions {
+            format: known,
+            read_only: true,
+            force_share: true,
+            no_backing: false,
+            check: false,
+        };
+        Image::open(path, options)
+    });
+    let image = found.map_err(|error| match error {
+        // That it is a file which cannot be opened is clear here.
+        Error::Context { source, .. } => no_image(cli::error::full_chain(&(*source).into())),
+        other => no_image(cli::error::full_chain(&other.into())),
+    })?;
+    if format.is_none() {
+        bail!("Backing file specified without backing format\nDetected format of {}.", image.format().name());
+    }
+    Ok(Some(image.block().size()))
 }
 
 /// Makes a new image; an old file of that name is replaced only when the new one is complete.
-fn make(file: &Path, target: Target, size: u64) -> Result<()> {
-    if let Target::Qcow2(options) = &target {
-        let mut options = options.clone();
-        options.size = size;
-        options.validate()?;
-    }
-    let replacement = Replacement::new(file).map_err(|e| match e {
-        Error::Io { action: "create", source, .. } => {
-            anyhow!(source).context(format!("Could not create '{}'", file.display()))
-        }
-        other => other.into(),
-    })?;
-    build(replacement.storage(), target, size)?;
+fn make(file: &Path, options: &Options, size: u64) -> Result<()> {
+    let replacement = Replacement::new(file)?;
+    build(replacement.storage(), options.target()?, size)?;
     replacement.commit()?;
     Ok(())
 }
@@ -88,7 +193,7 @@ fn make(file: &Path, target: Target, size: u64) -> Result<()> {
 pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Result<Built> {
     Ok(match target {
         Target::Raw { preallocation } => {
-            Raw::create(&*storage, size, preallocation)?;
+            Raw::create(&*storage, size, preallocation).map_err(too_large)?;
             Built::Raw(Arc::new(Raw::new(storage)))
         }
         Target::Qcow2(mut options) => {
@@ -96,6 +201,16 @@ pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Res
             Built::Qcow2(Arc::new(Qcow2::create(storage, &options)?))
         }
     })
+}
+
+/// Says so if it is the size that the file system cannot take.
+fn too_large(error: Error) -> anyhow::Error {
+    match &error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::FileTooLarge => {
+            anyhow!("The image size is too large for file format 'raw'")
+        }
+        _ => error.into(),
+    }
 }
 
 /// A freshly made image.
@@ -111,96 +226,4 @@ impl Built {
             Built::Qcow2(qcow2) => qcow2.clone(),
         }
     }
-}
-
-/// A backing file as it goes into the new image.
-struct Backing {
-    name: String,
-    format: Option<String>,
-    size: Option<u64>,
-}
-
-impl Backing {
-    fn look_up(image: &Path, name: String, format: Option<String>, unsafely: bool) -> Result<Self> {
-        let path = open::resolve(image, &name)?;
-        if path == image {
-            bail!("Error: Trying to create an image with the same filename as the backing file");
-        }
-        if unsafely {
-            return Ok(Backing { name, format, size: None });
-        }
-        let known = match &format {
-            Some(format) => Some(
-                Format::by_name(format)
-                    .map_err(|_| anyhow!("Unknown driver '{format}'\nCould not open backing image."))?,
-            ),
-            None => None,
-        };
-        let options = OpenOptions { format: known, read_only: true, ..OpenOptions::default() };
-        let opened = Image::open(&path, options)
-            .map_err(|e| anyhow!("{}\nCould not open backing image.", cli::error::chain(&e.into())))?;
-        if format.is_none() {
-            bail!(
-                "Backing file specified without backing format\nDetected format of {}.",
-                opened.format().name()
-            );
-        }
-        Ok(Backing { name, format, size: Some(opened.block().size()) })
-    }
-}
-
-/// The line that says what is made, with its options in the order that everybody is used to.
-fn formatting(
-    file: &Path,
-    format: Format,
-    size: u64,
-    options: &Options,
-    backing: Option<&Backing>,
-) -> String {
-    let mut line = format!("Formatting '{}', fmt={}", file.display(), format.name());
-    let mut add = |name: &str, value: &str| line.push_str(&format!(" {name}={value}"));
-    let given = |name: &str| options.get(name);
-    if format == Format::Raw {
-        add("size", &size.to_string());
-        if let Some(value) = given("preallocation") {
-            add("preallocation", value);
-        }
-        return line;
-    }
-    let cluster = given("cluster_size").map(|v| parse_size(v).map_or(v.to_owned(), |n| n.to_string()));
-    add("cluster_size", cluster.as_deref().unwrap_or("65536"));
-    add("extended_l2", "off");
-    if let Some(value) = given("preallocation") {
-        add("preallocation", value);
-    }
-    add("compression_type", given("compression_type").unwrap_or("zlib"));
-    add("size", &size.to_string());
-    if let Some(value) = given("compat") {
-        add("compat", value);
-    }
-    if let Some(backing) = backing {
-        add("backing_file", &backing.name);
-        if let Some(format) = &backing.format {
-            add("backing_fmt", format);
-        }
-    }
-    add("lazy_refcounts", given("lazy_refcounts").unwrap_or("off"));
-    add("refcount_bits", given("refcount_bits").unwrap_or("16"));
-    line
-}
-
-/// The size of an image as written on the command line.
-fn image_size(text: &str) -> Result<u64> {
-    parse_size(text).map_err(|_| {
-        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        match number.parse::<f64>() {
-            Ok(_)
-                if text.len() - number.len() <= 1
-                    && text.ends_with(|c: char| "0123456789bkKMGTPE".contains(c)) =>
-            {
-                anyhow!("Invalid image size specified. Must be between 0 and 9223372036854775807.")
-            }
-            _ => anyhow!("Invalid image size specified: '{text}'."),
-        }
-    })
 }

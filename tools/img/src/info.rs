@@ -11,33 +11,52 @@ use libimage::open::{self, Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{InfoArguments, Output, usage};
+use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::getopt::{Name, opt};
+use crate::image::Source;
 use crate::{snapshot, text};
 
-pub(crate) fn run(arguments: InfoArguments) -> Result<ExitCode> {
-    let Some(file) = &arguments.file else {
-        usage("Expecting one image file name", Some("info"));
-        return Ok(ExitCode::FAILURE);
-    };
-    let format = arguments.format.as_deref().map(Format::by_name).transpose()?;
-    let options = OpenOptions {
-        format,
-        read_only: true,
-        force_share: arguments.force_share,
-        no_backing: !arguments.backing_chain,
-        check: false,
-    };
-    let image = Image::open(file, options)?;
+pub(crate) const COMMAND: Command = Command {
+    name: "info",
+    about: "Show what an image is",
+    operands: "FILENAME",
+    options: &[
+        HELP,
+        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        opt('\0', "output", "human|json", "how to print (default human)"),
+        opt('b', "backing-chain", "", "show the backing files too"),
+        OBJECT,
+        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        opt('U', "force-share", "", "tolerate that others write to the image"),
+    ],
+    run,
+};
+
+fn run(words: Words) -> Result<ExitCode> {
+    let (mut source, mut output, mut whole_chain) = (Source::default(), Output::Human, false);
+    let operands = words.read(|name, value| {
+        match name {
+            Name::Letter('f') => source.set_format(value)?,
+            Name::Letter('b') => whole_chain = true,
+            Name::Letter('U') => source.force_share = true,
+            Name::Long("output") => output = Output::parse("info", value)?,
+            _ => source.image_opts = true,
+        }
+        Ok(())
+    })?;
+    let [file] = &operands[..] else { return Err(Usage::error("info", "Expecting one image file name")) };
+    let options = OpenOptions { read_only: true, no_backing: !whole_chain, ..OpenOptions::default() };
+    let image = source.open(file, options)?;
     let chain = std::iter::successors(Some(&image), |image| image.backing());
     let facts = chain.map(Facts::of).collect::<Result<Vec<_>>>()?;
-    match arguments.output {
+    match output {
         Output::Human => {
             let texts: Vec<String> = facts.iter().map(Facts::human).collect();
             cli::print(&texts.join("\n"))?;
         }
         Output::Json => {
             let mut values: Vec<Value> = facts.iter().map(Facts::json).collect();
-            let value = if arguments.backing_chain { Value::Array(values) } else { values.remove(0) };
+            let value = if whole_chain { Value::Array(values) } else { values.remove(0) };
             cli::print(&text::json(&value))?;
         }
     }
@@ -74,7 +93,7 @@ impl Facts {
             format: image.format(),
             size: image.block().size(),
             on_disk: image.storage().allocated_bytes(),
-            file_length: image.storage().size(),
+            file_length: image.storage().size().next_multiple_of(512),
             qcow2,
             backing,
         })

@@ -4,36 +4,40 @@ mod arguments;
 mod check;
 mod convert;
 mod create;
+mod getopt;
+mod image;
 mod info;
 mod options;
 mod resize;
 mod snapshot;
+mod spec;
 mod text;
 
 use std::process::ExitCode;
 
-use arguments::{Command, Parsed};
+use arguments::{Command, Help, Usage};
+
+/// All commands, in the order in which help lists them.
+const COMMANDS: &[Command] =
+    &[check::COMMAND, convert::COMMAND, create::COMMAND, info::COMMAND, resize::COMMAND, snapshot::COMMAND];
 
 fn main() -> ExitCode {
     cli::interrupt::watch();
-    let command = match arguments::parse() {
-        Parsed::Run(command) => command,
-        Parsed::Exit(code) => return code,
+    let error = match arguments::run(COMMANDS) {
+        Ok(code) => return code,
+        Err(error) => error,
     };
-    let done = match *command {
-        Command::Create(arguments) => create::run(arguments),
-        Command::Info(arguments) => info::run(arguments),
-        Command::Convert(arguments) => convert::run(arguments),
-        Command::Check(arguments) => check::run(arguments),
-        Command::Resize(arguments) => resize::run(arguments),
-        Command::Snapshot(arguments) => snapshot::run(arguments),
-    };
-    match done {
-        Ok(code) => code,
-        Err(error) if cli::error::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            text::error(&cli::error::chain(&error));
-            ExitCode::FAILURE
-        }
+    if let Some(help) = error.downcast_ref::<Help>() {
+        // Nobody listens: no reason to fail.
+        let _ = cli::print(&help.to_string());
+        return ExitCode::SUCCESS;
     }
+    if cli::error::is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    match error.downcast_ref::<Usage>() {
+        Some(usage) => eprintln!("{usage}"),
+        None => text::error(&cli::error::full_chain(&error)),
+    }
+    ExitCode::FAILURE
 }

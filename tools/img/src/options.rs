@@ -1,149 +1,309 @@
 //! Format options: `-o cluster_size=4k,compat=1.1`.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use libimage::Preallocation;
 use libimage::format::Format;
 use libimage::format::qcow2::{CompressionType, CreateOptions};
+use libimage::units::{SizeProblem, scan_size};
 
-/// The options of one image, as given; each is taken out as it is understood.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    pairs: Vec<(String, String)>,
+use crate::spec::split_commas;
+
+/// What an option's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Switch,
+    Number,
+    Size,
 }
 
-/// One row of the list that `-o help` prints.
-type Help = (&'static str, &'static str);
+/// An option of a format.
+struct Entry {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    /// What is said to be used when nothing is given.
+    default: Option<&'static str>,
+    /// It is the file's affair, whatever the format.
+    of_file: bool,
+}
 
-const QCOW2_HELP: [Help; 9] = [
-    ("backing_file=<str>", "File name of a base image"),
-    ("backing_fmt=<str>", "Image format of the base image"),
-    ("cluster_size=<size>", "qcow2 cluster size"),
-    ("compat=<str>", "Compatibility level (v2 [0.10] or v3 [1.1])"),
-    ("compression_type=<str>", "Compression method used for image cluster compression"),
-    ("lazy_refcounts=<bool (on/off)>", "Postpone refcount updates"),
-    ("preallocation=<str>", "Preallocation mode (allowed values: off, metadata, falloc, full)"),
-    ("refcount_bits=<num>", "Width of a reference count entry in bits"),
-    ("size=<size>", "Virtual disk size"),
+const fn entry(name: &'static str, kind: Kind, default: Option<&'static str>, help: &'static str) -> Entry {
+    Entry { name, kind, help, default, of_file: false }
+}
+
+const fn of_file(name: &'static str, kind: Kind, help: &'static str) -> Entry {
+    Entry { name, kind, help, default: None, of_file: true }
+}
+
+/// Formats that a backing file may be said to have: that of an image is kept even if only others can open it.
+const KNOWN_FORMATS: [&str; 20] = [
+    "blkdebug",
+    "bochs",
+    "cloop",
+    "compress",
+    "dmg",
+    "file",
+    "host_device",
+    "http",
+    "https",
+    "luks",
+    "nbd",
+    "parallels",
+    "qcow",
+    "qcow2",
+    "qed",
+    "raw",
+    "vdi",
+    "vhdx",
+    "vmdk",
+    "vpc",
 ];
 
-const RAW_HELP: [Help; 2] = [
-    ("preallocation=<str>", "Preallocation mode (allowed values: off, falloc, full)"),
-    ("size=<size>", "Virtual disk size"),
+/// In the order in which `create` shows them.
+static QCOW2: [Entry; 23] = [
+    entry("encryption", Kind::Switch, None, "Encrypt with method 'aes' (not supported)"),
+    entry("encrypt.format", Kind::Text, None, "Encryption method (not supported)"),
+    entry("encrypt.key-secret", Kind::Text, None, "Secret of the encryption (not supported)"),
+    entry("encrypt.cipher-alg", Kind::Text, None, "Cipher of the encryption (not supported)"),
+    entry("encrypt.cipher-mode", Kind::Text, None, "Cipher mode of the encryption (not supported)"),
+    entry("encrypt.ivgen-alg", Kind::Text, None, "IV generator of the encryption (not supported)"),
+    entry("encrypt.ivgen-hash-alg", Kind::Text, None, "IV hash of the encryption (not supported)"),
+    entry("encrypt.hash-alg", Kind::Text, None, "Hash of the encryption (not supported)"),
+    entry("encrypt.iter-time", Kind::Number, None, "Milliseconds to spend on a key (not supported)"),
+    entry("cluster_size", Kind::Size, Some("65536"), "Size of a cluster"),
+    entry("extended_l2", Kind::Switch, Some("off"), "Divide clusters into subclusters (not supported)"),
+    entry("preallocation", Kind::Text, None, "What to allocate at once: off, metadata, falloc or full"),
+    entry("compression_type", Kind::Text, Some("zlib"), "How clusters are compressed: zlib or zstd"),
+    entry("size", Kind::Size, None, "Size of the disk"),
+    entry("compat", Kind::Text, None, "Compatibility level: v2 (0.10) or v3 (1.1)"),
+    entry("backing_file", Kind::Text, None, "File that supplies what the image does not hold"),
+    entry("backing_fmt", Kind::Text, None, "Format of the backing file"),
+    entry("data_file", Kind::Text, None, "File for the data (not supported)"),
+    entry("data_file_raw", Kind::Switch, None, "Keep the data file a raw image (not supported)"),
+    entry("lazy_refcounts", Kind::Switch, Some("off"), "Postpone updates of reference counts"),
+    entry("refcount_bits", Kind::Number, Some("16"), "Width of a reference count in bits"),
+    of_file("nocow", Kind::Switch, "Switch copy-on-write of the file system off (not done)"),
+    of_file("extent_size_hint", Kind::Size, "Extent size hint for the file system (not done)"),
 ];
 
-/// Options of qcow2 that are understood as far as saying that they are not there.
-const NOT_SUPPORTED: [&str; 3] = ["extended_l2", "data_file_raw", "encryption"];
+static RAW: [Entry; 4] = [
+    entry("size", Kind::Size, None, "Size of the disk"),
+    of_file("preallocation", Kind::Text, "What to allocate at once: off, falloc or full"),
+    of_file("nocow", Kind::Switch, "Switch copy-on-write of the file system off (not done)"),
+    of_file("extent_size_hint", Kind::Size, "Extent size hint for the file system (not done)"),
+];
 
-fn help(format: Format) -> &'static [Help] {
+fn entries(format: Format) -> &'static [Entry] {
     match format {
-        Format::Qcow2 => &QCOW2_HELP,
-        Format::Raw => &RAW_HELP,
+        Format::Qcow2 => &QCOW2,
+        Format::Raw => &RAW,
     }
 }
 
-/// Prints the options of a format.
-pub(crate) fn print_help(format: Format) -> Result<()> {
-    let mut text = format!("Supported {} options:\n", format.name());
-    for (name, meaning) in help(format) {
-        text.push_str(&format!("  {name:<22} - {meaning}\n"));
+/// Prints the options of a format; with those of the file that it will be in, if that is known.
+pub(crate) fn print_help(format: Format, with_file: bool) -> Result<()> {
+    let mut entries: Vec<&Entry> = entries(format).iter().filter(|e| with_file || !e.of_file).collect();
+    entries.sort_by_key(|entry| entry.name);
+    let mut text = match with_file {
+        true => "Supported options:\n".to_owned(),
+        false => format!("Supported {} options:\n", format.name()),
+    };
+    for entry in entries {
+        let kind = match entry.kind {
+            Kind::Text => "str",
+            Kind::Switch => "bool (on/off)",
+            Kind::Number => "num",
+            Kind::Size => "size",
+        };
+        let name = format!("{}=<{kind}>", entry.name);
+        text.push_str(&format!("  {name:<22} - {}\n", entry.help));
+    }
+    if !with_file {
+        text.push_str("\nThe protocol level may support further options.\nSpecify the target filename to include those options.\n");
     }
     cli::print(&text)
 }
 
-impl Options {
-    /// Reads the `-o` arguments; a doubled comma stands for one. `None` when help is asked for.
-    pub(crate) fn parse(arguments: &[String]) -> Result<Option<Self>> {
-        let mut pairs = Vec::new();
-        for word in arguments.iter().flat_map(|a| split_commas(a)) {
+/// The `-o` arguments of a command line, as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    words: Vec<String>,
+}
+
+impl Given {
+    /// Adds one `-o`.
+    ///
+    /// # Errors
+    /// For a list that begins or ends with a comma, or is empty.
+    pub(crate) fn add(&mut self, list: String) -> Result<()> {
+        let commas_at_end = list.bytes().rev().take_while(|&byte| byte == b',').count();
+        if list.is_empty() || list.starts_with(',') || !commas_at_end.is_multiple_of(2) {
+            bail!("Invalid option list: {list}");
+        }
+        self.words.extend(split_commas(&list));
+        Ok(())
+    }
+
+    /// There was none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The list of options is asked for.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.words.iter().any(|word| word == "help" || word == "?")
+    }
+
+    /// What was given, checked against what `format` knows.
+    ///
+    /// # Errors
+    /// For names that it does not know, and values that are not of their kind.
+    pub(crate) fn options(self, format: Format) -> Result<Options> {
+        let mut options = Options { format, pairs: Vec::new() };
+        for word in self.words {
             match word.split_once('=') {
-                Some((name, value)) => pairs.push((name.to_owned(), value.to_owned())),
-                None if word == "help" || word == "?" => return Ok(None),
-                None if word.is_empty() => {}
+                // A name for the list itself.
+                Some(("id", _)) => {}
+                Some((name, value)) => options.set(name, value)?,
                 // A name alone switches something on, with "no" in front of it off.
                 None => match word.strip_prefix("no") {
-                    Some(name) => pairs.push((name.to_owned(), "off".to_owned())),
-                    None => pairs.push((word, "on".to_owned())),
+                    Some(name) => options.set(name, "off")?,
+                    None => options.set(&word, "on")?,
                 },
             }
         }
-        Ok(Some(Options { pairs }))
+        Ok(options)
     }
+}
 
-    /// Adds a value that came by another way.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.pairs.push((name.to_owned(), value.to_owned()));
-    }
+/// The options of one image, each known to be of its kind.
+#[derive(Debug)]
+pub(crate) struct Options {
+    format: Format,
+    pairs: Vec<(&'static str, String)>,
+}
 
-    /// Takes the last value given for `name`.
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        let value = self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-        self.pairs.retain(|(n, _)| n != name);
-        value
-    }
-
-    pub(crate) fn take_size(&mut self, name: &str) -> Result<Option<u64>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        match libimage::units::parse_size(&value) {
-            Ok(size) => Ok(Some(size)),
-            Err(_) => bail!(
-                "Parameter '{name}' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
-            ),
+impl Options {
+    /// Sets an option.
+    ///
+    /// # Errors
+    /// When the format does not know it, or the value is not of its kind.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let Some(entry) = entries(self.format).iter().find(|entry| entry.name == name) else {
+            bail!("Invalid parameter '{name}'");
+        };
+        match entry.kind {
+            Kind::Text => {}
+            Kind::Switch => drop(switch(name, value)?),
+            Kind::Number => drop(number(name, value)?),
+            Kind::Size => drop(size_value(name, value)?),
         }
+        self.pairs.push((entry.name, value.to_owned()));
+        Ok(())
     }
 
-    fn take_bool(&mut self, name: &str) -> Result<Option<bool>> {
-        Ok(match self.take(name).as_deref() {
-            None => None,
-            Some("on" | "yes" | "true" | "y") => Some(true),
-            Some("off" | "no" | "false" | "n") => Some(false),
-            Some(_) => bail!("Parameter '{name}' expects 'on' or 'off'"),
-        })
-    }
-
-    fn take_number(&mut self, name: &str) -> Result<Option<u32>> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        match value.parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => bail!("Parameter '{name}' expects a number"),
-        }
-    }
-
-    fn take_preallocation(&mut self) -> Result<Preallocation> {
-        self.take("preallocation").map_or(Ok(Preallocation::Off), |value| preallocation(&value))
+    /// The format does not know this option.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        entries(self.format).iter().all(|entry| entry.name != name)
     }
 
     /// The last value given for `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.pairs.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
-    /// Refuses names that `format` does not know.
-    pub(crate) fn check_names(&self, format: Format) -> Result<()> {
-        let known = |name: &str| help(format).iter().any(|(row, _)| row.split('=').next() == Some(name));
-        match self.pairs.iter().find(|(name, _)| !known(name) && !NOT_SUPPORTED.contains(&name.as_str())) {
-            Some((name, _)) => bail!("Invalid parameter '{name}'"),
-            None => Ok(()),
+    /// The size among them.
+    ///
+    /// # Errors
+    /// None in practice: it was checked when it was set.
+    pub(crate) fn size(&self) -> Result<Option<u64>> {
+        self.get("size").map(|value| size_value("size", value)).transpose()
+    }
+
+    fn is_on(&self, name: &str) -> Result<bool> {
+        self.get(name).map_or(Ok(false), |value| switch(name, value))
+    }
+
+    /// ` name=value` for each option that is given or has a default, for an image of `size` bytes.
+    pub(crate) fn describe(&self, size: u64) -> String {
+        let mut out = String::new();
+        for entry in entries(self.format) {
+            let value = match entry.name {
+                "size" => Some(size.cast_signed().to_string()),
+                name => self.get(name).or(entry.default).map(|value| shown(entry.kind, value)),
+            };
+            if let Some(value) = value {
+                out.push_str(&format!(" {}={value}", entry.name));
+            }
+        }
+        out
+    }
+
+    /// What is to be made of them.
+    ///
+    /// # Errors
+    /// For values that no image can have, and for options that are not supported.
+    pub(crate) fn target(&self) -> Result<Target> {
+        match self.format {
+            Format::Raw => {
+                let value = self.get("preallocation").unwrap_or("off");
+                let preallocation =
+                    preallocation(value).ok_or_else(|| anyhow!("invalid parameter value: {value}"))?;
+                Ok(Target::Raw { preallocation })
+            }
+            Format::Qcow2 => self.qcow2().map(Target::Qcow2),
         }
     }
 
-    /// Refuses what nobody took.
-    fn finish(self) -> Result<()> {
-        match self.pairs.first() {
-            Some((name, _)) => bail!("Invalid parameter '{name}'"),
-            None => Ok(()),
+    fn qcow2(&self) -> Result<CreateOptions> {
+        let refused = |name: &str| anyhow!("Option '{name}' is not supported; leave it out");
+        for name in ["encryption", "extended_l2", "data_file_raw"] {
+            if self.is_on(name)? {
+                return Err(refused(name));
+            }
         }
+        let set = |name: &str| self.get(name).is_some();
+        if let Some(entry) = QCOW2.iter().find(|e| e.name.starts_with("encrypt.") && set(e.name)) {
+            return Err(refused(entry.name));
+        }
+        if set("data_file") {
+            return Err(refused("data_file"));
+        }
+        let unknown = |name: &str, value: &str| anyhow!("Parameter '{name}' does not accept value '{value}'");
+        let default = CreateOptions::default();
+        let version = match self.get("compat") {
+            None | Some("1.1" | "v3") => 3,
+            Some("0.10" | "v2") => 2,
+            Some(other) => return Err(unknown("version", other)),
+        };
+        if let Some(format) = self.get("backing_fmt").filter(|name| !KNOWN_FORMATS.contains(name)) {
+            return Err(unknown("backing-fmt", format));
+        }
+        let mode = self.get("preallocation").unwrap_or("off");
+        let preallocation = preallocation(mode).ok_or_else(|| unknown("preallocation", mode))?;
+        let compression = match self.get("compression_type") {
+            None | Some("zlib") => CompressionType::Zlib,
+            Some("zstd") => CompressionType::Zstd,
+            Some(other) => return Err(unknown("compression-type", other)),
+        };
+        let cluster_size = self.get("cluster_size").map(|value| size_value("cluster_size", value));
+        let refcount_bits = self.get("refcount_bits").map(|value| number("refcount_bits", value));
+        Ok(CreateOptions {
+            version,
+            compression,
+            cluster_size: cluster_size.transpose()?.unwrap_or(default.cluster_size),
+            // What does not fit is as wrong as 3.
+            refcount_bits: refcount_bits
+                .transpose()?
+                .map_or(default.refcount_bits, |bits| u32::try_from(bits).unwrap_or(u32::MAX)),
+            lazy_refcounts: self.is_on("lazy_refcounts")?,
+            preallocation,
+            backing_file: self.get("backing_file").map(str::to_owned),
+            backing_format: self.get("backing_fmt").map(str::to_owned),
+            ..default
+        })
     }
-}
-
-/// A preallocation mode by its name.
-pub(crate) fn preallocation(value: &str) -> Result<Preallocation> {
-    Ok(match value {
-        "off" => Preallocation::Off,
-        "metadata" => Preallocation::Metadata,
-        "falloc" => Preallocation::Falloc,
-        "full" => Preallocation::Full,
-        _ => bail!("Parameter 'preallocation' does not accept value '{value}'"),
-    })
 }
 
 /// What is to be made: the options of a format, understood.
@@ -155,50 +315,75 @@ pub(crate) enum Target {
     Qcow2(CreateOptions),
 }
 
-impl Target {
-    /// Understands all options of `format`. The size is the caller's affair and was taken out before.
-    pub(crate) fn new(format: Format, mut options: Options) -> Result<Self> {
-        let target = match format {
-            Format::Raw => Target::Raw { preallocation: options.take_preallocation()? },
-            Format::Qcow2 => Target::Qcow2(qcow2(&mut options)?),
-        };
-        options.finish()?;
-        Ok(target)
+/// A value as `create` shows it.
+fn shown(kind: Kind, value: &str) -> String {
+    match kind {
+        Kind::Text => value.replace(',', ",,"),
+        Kind::Switch => value.to_owned(),
+        Kind::Size => size_value("", value).map_or(value.to_owned(), |size| size.cast_signed().to_string()),
+        Kind::Number => number("", value).map_or(value.to_owned(), |number| number.cast_signed().to_string()),
     }
 }
 
-fn qcow2(options: &mut Options) -> Result<CreateOptions> {
-    let default = CreateOptions::default();
-    let version = match options.take("compat").as_deref() {
-        None | Some("1.1" | "v3") => 3,
-        Some("0.10" | "v2") => 2,
-        Some(other) => bail!("Parameter 'version' does not accept value '{other}'"),
-    };
-    let compression = match options.take("compression_type").as_deref() {
-        None | Some("zlib") => CompressionType::Zlib,
-        Some("zstd") => CompressionType::Zstd,
-        Some(other) => bail!("Parameter 'compression-type' does not accept value '{other}'"),
-    };
-    for name in NOT_SUPPORTED {
-        if options.take_bool(name)? == Some(true) {
-            bail!("Option '{name}' is not supported; leave it out");
-        }
-    }
-    Ok(CreateOptions {
-        version,
-        compression,
-        cluster_size: options.take_size("cluster_size")?.unwrap_or(default.cluster_size),
-        refcount_bits: options.take_number("refcount_bits")?.unwrap_or(default.refcount_bits),
-        lazy_refcounts: options.take_bool("lazy_refcounts")?.unwrap_or(false),
-        preallocation: options.take_preallocation()?,
-        backing_file: options.take("backing_file"),
-        backing_format: options.take("backing_fmt"),
-        ..default
+/// A preallocation mode by its name.
+pub(crate) fn preallocation(value: &str) -> Option<Preallocation> {
+    Some(match value {
+        "off" => Preallocation::Off,
+        "metadata" => Preallocation::Metadata,
+        "falloc" => Preallocation::Falloc,
+        "full" => Preallocation::Full,
+        _ => return None,
     })
 }
 
-fn split_commas(text: &str) -> Vec<String> {
-    text.replace(",,", "\0").split(',').map(|part| part.replace('\0', ",")).collect()
+fn switch(name: &str, value: &str) -> Result<bool> {
+    match value {
+        "on" | "yes" | "true" | "y" => Ok(true),
+        "off" | "no" | "false" | "n" => Ok(false),
+        _ => bail!("Parameter '{name}' expects 'on' or 'off'"),
+    }
+}
+
+/// An integer as C reads it: hexadecimal after `0x`, octal after `0`; a negative one wraps around.
+pub(crate) fn number(name: &str, text: &str) -> Result<u64> {
+    let unsigned = text.trim_start().trim_start_matches('+');
+    let (negative, digits) = match unsigned.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, unsigned),
+    };
+    let value = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8),
+        None => digits.parse(),
+    };
+    let value = value.ok().filter(|_| digits.starts_with(|c: char| c.is_ascii_digit()));
+    let value = value.with_context(|| format!("Parameter '{name}' expects a number"))?;
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+/// The value of an option that is a size.
+///
+/// # Errors
+/// In the words that scripts know.
+pub(crate) fn size_value(name: &str, text: &str) -> Result<u64> {
+    scan_size(text).map_err(|problem| match problem {
+        SizeProblem::OutOfRange => anyhow!("Value '{text}' is out of range for parameter '{name}'"),
+        SizeProblem::Malformed => anyhow!(
+            "Parameter '{name}' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
+        ),
+    })
+}
+
+/// A size, or a number that may be written like one, as an argument called `what`; at most `max`.
+///
+/// # Errors
+/// In the words that scripts know.
+pub(crate) fn size_argument(what: &str, text: &str, min: u64, max: u64) -> Result<u64> {
+    match scan_size(text) {
+        Ok(size) if (min..=max).contains(&size) => Ok(size),
+        Err(SizeProblem::Malformed) => bail!("Invalid {what} specified: '{text}'."),
+        _ => bail!("Invalid {what} specified. Must be between {min} and {max}."),
+    }
 }
 
 #[cfg(test)]
@@ -206,17 +391,50 @@ fn split_commas(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn options(format: Format, lists: &[&str]) -> Result<Options> {
+        let mut given = Given::default();
+        for list in lists {
+            given.add((*list).to_owned())?;
+        }
+        given.options(format)
+    }
+
     #[test]
     fn options_are_joined_and_the_last_one_counts() {
-        let given =
-            ["cluster_size=4k,lazy_refcounts".to_owned(), "cluster_size=8k,backing_file=a,,b".to_owned()];
-        let mut options = Options::parse(&given).unwrap().unwrap();
-        assert_eq!(options.take_size("cluster_size").unwrap(), Some(8192));
-        assert_eq!(options.take("backing_file").as_deref(), Some("a,b"));
-        assert_eq!(options.take_bool("lazy_refcounts").unwrap(), Some(true));
-        options.finish().unwrap();
-        assert!(Options::parse(&["help".to_owned()]).unwrap().is_none());
-        let unknown = Options::parse(&["foo=1".to_owned()]).unwrap().unwrap();
-        assert_eq!(Target::new(Format::Qcow2, unknown).unwrap_err().to_string(), "Invalid parameter 'foo'");
+        let options =
+            options(Format::Qcow2, &["cluster_size=4k,lazy_refcounts", "cluster_size=8k,backing_file=a,,b"])
+                .unwrap();
+        let Target::Qcow2(qcow2) = options.target().unwrap() else { panic!("not qcow2") };
+        assert_eq!(qcow2.cluster_size, 8192);
+        assert_eq!(qcow2.backing_file.as_deref(), Some("a,b"));
+        assert!(qcow2.lazy_refcounts);
+        assert!(
+            options.describe(5).contains(
+                " cluster_size=8192 extended_l2=off compression_type=zlib size=5 backing_file=a,,b"
+            )
+        );
+    }
+
+    #[test]
+    fn mistakes_are_found_at_once() {
+        let error = |list: &str| options(Format::Qcow2, &[list]).unwrap_err().to_string();
+        assert_eq!(error("foo=1"), "Invalid parameter 'foo'");
+        assert_eq!(error("nocow"), "Invalid parameter 'cow'");
+        assert_eq!(error("refcount_bits=x"), "Parameter 'refcount_bits' expects a number");
+        assert_eq!(error("size=-1"), "Value '-1' is out of range for parameter 'size'");
+        for list in ["", ",", ",,", "a,", ",a"] {
+            assert_eq!(error(list), format!("Invalid option list: {list}"));
+        }
+        assert!(options(Format::Raw, &["cluster_size=4k"]).is_err());
+    }
+
+    #[test]
+    fn numbers_as_in_c() {
+        for (text, value) in [("16", 16), ("0x10", 16), ("010", 8), ("-1", u64::MAX), ("0", 0), (" +7", 7)] {
+            assert_eq!(number("n", text).unwrap(), value, "{text}");
+        }
+        for bad in ["", "x", "08", "0x", "1k", "--1", "18446744073709551616"] {
+            assert!(number("n", bad).is_err(), "{bad}");
+        }
     }
 }

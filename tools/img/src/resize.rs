@@ -4,41 +4,86 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use libimage::format::Format;
-use libimage::open::{Image, OpenOptions};
-use libimage::units::parse_size;
+use libimage::open::OpenOptions;
+use libimage::{Error, Preallocation};
 
-use crate::arguments::{ResizeArguments, usage};
-use crate::options::preallocation;
+use crate::arguments::{Command, HELP, OBJECT, Usage, Words};
+use crate::getopt::{Item, Name, opt};
+use crate::image::Source;
+use crate::options::{preallocation, size_value};
 use crate::text;
 
-pub(crate) fn run(arguments: ResizeArguments) -> Result<ExitCode> {
-    let (Some(file), Some(size)) = (&arguments.file, &arguments.size) else {
-        usage("Expecting image file name and size", Some("resize"));
-        return Ok(ExitCode::FAILURE);
+pub(crate) const COMMAND: Command = Command {
+    name: "resize",
+    about: "Change the size of an image",
+    operands: "FILENAME [+|-]SIZE",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        OBJECT,
+        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        opt('\0', "preallocation", "MODE", "what to allocate of new space: off, metadata, falloc or full"),
+        opt('\0', "shrink", "", "allow to cut off data"),
+    ],
+    run,
+};
+
+fn run(words: Words) -> Result<ExitCode> {
+    let (mut source, mut quiet, mut shrink) = (Source::default(), false, false);
+    let mut preallocation = Preallocation::Off;
+    let mut operands = Vec::new();
+    words.each(|item, rest| {
+        match item {
+            Item::Option(Name::Letter('f'), value) => source.set_format(&value)?,
+            Item::Option(Name::Letter('q'), _) => quiet = true,
+            Item::Option(Name::Long("preallocation"), value) => {
+                preallocation = mode(&value.to_string_lossy())?
+            }
+            Item::Option(Name::Long("shrink"), _) => shrink = true,
+            Item::Option(..) => source.image_opts = true,
+            Item::Operand(word) => {
+                operands.push(word);
+                // A size that begins with a hyphen is no option.
+                if operands.len() == 1 {
+                    operands.extend(rest.negative_number());
+                }
+            }
+        }
+        Ok(())
+    })?;
+    let (file, size) = match &operands[..] {
+        [file, size] => (file, size),
+        [_, _, ..] => return Err(Usage::error("resize", "Extra argument(s) in command line")),
+        _ => return Err(Usage::error("resize", "Expecting image file name and size")),
     };
-    let preallocation = preallocation(&arguments.preallocation)?;
-    let change = Change::parse(size)?;
-    let format = arguments.format.as_deref().map(Format::by_name).transpose()?;
-    let image = Image::open(file, OpenOptions { format, ..OpenOptions::default() })?;
-    if image.is_guessed() && image.format() == Format::Raw {
-        text::warn_guessed(image.name());
-    }
+    let change = Change::parse(&size.to_string_lossy())?;
+    let image = source.open(file, OpenOptions::default())?;
     let block = image.block();
     let old = block.size();
     let new = change.apply(old)?;
-    if new < old && !arguments.shrink {
+    if new < old && !shrink {
         text::error("Use the --shrink option to perform a shrink operation.");
         text::warning(
             "Shrinking an image will delete all data beyond the shrunken image's end. Before performing such an operation, make sure there is no important data there.",
         );
         return Ok(ExitCode::FAILURE);
     }
-    if new < old && preallocation != libimage::Preallocation::Off {
+    if new < old && preallocation != Preallocation::Off {
         bail!("Preallocation can only be used for growing images");
     }
-    block.resize(new, preallocation)?;
+    block.resize(new, preallocation).map_err(|error| match (error, image.format()) {
+        (Error::Io { action: "resize", source, .. }, Format::Raw) => {
+            anyhow!(source).context("Could not resize file")
+        }
+        // There is no other way for a size to be invalid that was not refused above.
+        (Error::Invalid(text), Format::Qcow2) if text.contains("too large") => {
+            anyhow!("Failed to grow the L1 table: File too large")
+        }
+        (other, _) => anyhow!(text::bare(other)),
+    })?;
     block.flush()?;
-    if !arguments.quiet {
+    if !quiet {
         cli::print("Image resized.\n")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -58,25 +103,24 @@ impl Change {
             Some(b'-') => (&text[1..], Change::Less),
             _ => (text, Change::To),
         };
-        let size = parse_size(number).map_err(|_| {
-            anyhow!(
-                "Parameter 'size' expects a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively."
-            )
-        })?;
+        let size = size_value("size", number)?;
         Ok(make(size))
     }
 
     fn apply(&self, old: u64) -> Result<u64> {
+        // What does not fit is as good as negative.
         let new = match *self {
             Change::To(size) => Some(size),
             Change::By(more) => old.checked_add(more),
             Change::Less(less) => old.checked_sub(less),
         };
-        match new.filter(|&size| size <= i64::MAX as u64) {
-            Some(0) => bail!("New image size must be positive"),
+        match new.filter(|&size| size > 0 && size <= i64::MAX as u64) {
             Some(size) => Ok(size),
-            None if matches!(self, Change::Less(_)) => bail!("New image size must be positive"),
-            None => bail!("New image size is too large"),
+            None => bail!("New image size must be positive"),
         }
     }
+}
+
+fn mode(value: &str) -> Result<Preallocation> {
+    preallocation(value).ok_or_else(|| anyhow!("Invalid preallocation mode '{value}'"))
 }

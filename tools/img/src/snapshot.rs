@@ -8,14 +8,34 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use libimage::format::Format;
 use libimage::format::qcow2::{Qcow2, Snapshot};
 use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use libimage::{Block, Error};
 
-use crate::arguments::{SnapshotArguments, usage};
+use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::getopt::{Name, opt};
+use crate::image::Source;
 use crate::text;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "snapshot",
+    about: "List, take, apply or delete internal snapshots",
+    operands: "FILENAME",
+    options: &[
+        HELP,
+        opt('q', "quiet", "", "print nothing but errors"),
+        OBJECT,
+        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        opt('U', "force-share", "", "tolerate that others write to the image"),
+        opt('l', "list", "", "list the snapshots (the default)"),
+        opt('a', "apply", "NAME", "go back to a snapshot"),
+        opt('c', "create", "NAME", "take a snapshot"),
+        opt('d', "delete", "NAME", "delete a snapshot"),
+    ],
+    run,
+};
 
 enum Action {
     List,
@@ -24,33 +44,36 @@ enum Action {
     Delete(String),
 }
 
-pub(crate) fn run(arguments: SnapshotArguments) -> Result<ExitCode> {
-    let mut actions = Vec::new();
-    actions.extend(arguments.list.then_some(Action::List));
-    actions.extend(arguments.create.map(Action::Create));
-    actions.extend(arguments.apply.map(Action::Apply));
-    actions.extend(arguments.delete.map(Action::Delete));
-    if actions.len() > 1 {
-        usage("Cannot mix '-l', '-a', '-c', '-d'", Some("snapshot"));
-        return Ok(ExitCode::FAILURE);
-    }
-    let Some(file) = arguments.file else {
-        usage("Expecting one image file name", Some("snapshot"));
-        return Ok(ExitCode::FAILURE);
+fn run(words: Words) -> Result<ExitCode> {
+    let (mut source, mut action) = (Source::default(), None);
+    let operands = words.read(|name, value| {
+        let chosen = match name {
+            Name::Letter('l') => Action::List,
+            Name::Letter('a') => Action::Apply(string(value)?),
+            Name::Letter('c') => Action::Create(string(value)?),
+            Name::Letter('d') => Action::Delete(string(value)?),
+            other => {
+                match other {
+                    Name::Letter('f') => source.set_format(value)?,
+                    Name::Letter('U') => source.force_share = true,
+                    Name::Long(_) => source.image_opts = true,
+                    // Nothing but errors is printed anyway.
+                    Name::Letter(_) => {}
+                }
+                return Ok(());
+            }
+        };
+        match action.replace(chosen) {
+            None => Ok(()),
+            Some(_) => Err(Usage::error("snapshot", "Cannot mix '-l', '-a', '-c', '-d'")),
+        }
+    })?;
+    let [file] = &operands[..] else {
+        return Err(Usage::error("snapshot", "Expecting one image file name"));
     };
-    let action = actions.pop().unwrap_or(Action::List);
+    let action = action.unwrap_or(Action::List);
     let list = matches!(action, Action::List);
-    let format = arguments.format.as_deref().map(Format::by_name).transpose()?;
-    let options = OpenOptions {
-        format,
-        read_only: list,
-        force_share: arguments.force_share && list,
-        ..OpenOptions::default()
-    };
-    let image = Image::open(file, options)?;
-    if !list && image.is_guessed() && image.format() == Format::Raw {
-        text::warn_guessed(image.name());
-    }
+    let image = source.open(file, OpenOptions { read_only: list, ..OpenOptions::default() })?;
     act(&image, action)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -68,19 +91,29 @@ fn act(image: &Image, action: Action) -> Result<()> {
     };
     let failed = |why: String| anyhow!("Could not {verb} snapshot '{name}': {why}");
     let Some(qcow2) = image.qcow2() else {
-        return Err(failed("Operation not supported".to_owned()));
+        let why = match verb {
+            "create" => "Operation not supported",
+            "apply" => "Block driver does not support snapshots",
+            _ => "snapshot not found",
+        };
+        return Err(failed(why.to_owned()));
     };
     let done = match &action {
         Action::Create(name) => create(qcow2, name),
         Action::Apply(name) => qcow2.apply_snapshot(name),
-        _ => qcow2.delete_snapshot(name),
+        _ => delete(qcow2, name),
     };
     done.map_err(|error| match (error, verb) {
         (Error::NotFound(_), "apply") => {
             failed("Failed to load snapshot: No such file or directory".to_owned())
         }
         (Error::NotFound(_), _) => failed("snapshot not found".to_owned()),
-        (other, _) => failed(cli::error::chain(&other.into())),
+        (other, _) => {
+            let why = text::bare(other);
+            // Some say themselves what could not be done.
+            let said = format!("Could not {verb} snapshot '{name}': ");
+            failed(why.strip_prefix(&said).unwrap_or(&why).to_owned())
+        }
     })?;
     qcow2.flush()?;
     Ok(())
@@ -91,10 +124,30 @@ fn create(qcow2: &Qcow2, name: &str) -> Result<(), Error> {
     qcow2.create_snapshot(name, now).map(drop)
 }
 
+/// Deletes the first snapshot called `name`; unlike elsewhere, an id will not do.
+fn delete(qcow2: &Qcow2, name: &str) -> Result<(), Error> {
+    let snapshots = qcow2.snapshots()?;
+    let found = snapshots.iter().find(|snapshot| snapshot.name == name);
+    match found {
+        Some(snapshot) => qcow2.delete_snapshot(&snapshot.id),
+        None => Err(Error::NotFound(name.to_owned())),
+    }
+}
+
+/// Refuses a name that [`open`] could not understand.
+///
+/// # Errors
+/// For keys other than `snapshot.id` and `snapshot.name`.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    Wanted::parse(name).map(drop)
+}
+
 /// A snapshot of `image` as a disk of its own; `name` may also be `snapshot.id=ID,snapshot.name=NAME`.
 pub(crate) fn open(image: &Image, name: &str) -> Result<Arc<dyn Block>> {
     let Some(qcow2) = image.qcow2() else {
-        bail!("Failed to load snapshot: Device '{}' does not support internal snapshots", image.name());
+        bail!(
+            "Failed to load snapshot: Block format 'raw' used by device '' does not support temporarily loading internal snapshots"
+        );
     };
     let wanted = Wanted::parse(name)?;
     let snapshots = qcow2.snapshots()?;
@@ -122,7 +175,11 @@ impl Wanted {
             match part.split_once('=') {
                 Some(("snapshot.id", value)) => id = Some(value.to_owned()),
                 Some(("snapshot.name", value)) => name = Some(value.to_owned()),
-                _ => bail!("Invalid parameter '{}'", part.split('=').next().unwrap_or_default()),
+                _ => bail!(
+                    "Invalid parameter '{}'\n{}: Failed in parsing snapshot param '{text}'",
+                    part.split('=').next().unwrap_or_default(),
+                    text::program()
+                ),
             }
         }
         Ok(Wanted::Both { id, name })

@@ -18,6 +18,14 @@ pub(crate) fn error(text: &str) {
     eprintln!("{}: {text}", program());
 }
 
+/// What is wrong, for messages that need not name the file.
+pub(crate) fn bare(error: libimage::Error) -> String {
+    match error {
+        libimage::Error::Unsupported { what, .. } => what,
+        other => cli::error::full_chain(&other.into()),
+    }
+}
+
 /// Something the user should know.
 pub(crate) fn warning(text: &str) {
     eprintln!("{}: warning: {text}", program());

@@ -66,17 +66,17 @@ impl CreateOptions {
                 self.version
             )));
         }
+        if self.version < 3 && self.lazy_refcounts {
+            return invalid(
+                "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
+            );
+        }
         if !self.refcount_bits.is_power_of_two() || self.refcount_bits > 64 {
             return invalid("Refcount width must be a power of two and may not exceed 64 bits");
         }
         if self.version < 3 && self.refcount_bits != 16 {
             return invalid(
                 "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
-            );
-        }
-        if self.version < 3 && self.lazy_refcounts {
-            return invalid(
-                "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
             );
         }
         if self.version < 3 && self.compression != CompressionType::Zlib {

@@ -133,6 +133,7 @@ impl Extensions {
     pub(super) fn feature_names(&self, kind: u8, bits: u64) -> String {
         let table = self.find(FEATURE_NAMES).unwrap_or_default();
         let mut text = String::new();
+        let mut unknown = 0;
         for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
             let separator = if text.is_empty() { "" } else { ", " };
             let name = table.chunks_exact(FEATURE_ENTRY).find_map(|entry| {
@@ -144,8 +145,15 @@ impl Extensions {
             let _ = match (name, KNOWN.iter().find(|(known, _)| kind == 0 && *known == bit)) {
                 (Some(name), _) => write!(text, "{separator}{name}"),
                 (None, Some((_, name))) => write!(text, "{separator}{name}"),
-                (None, None) => write!(text, "{separator}Unknown incompatible feature: {:x}", 1u64 << bit),
+                (None, None) => {
+                    unknown |= 1u64 << bit;
+                    Ok(())
+                }
             };
+        }
+        if unknown != 0 {
+            let separator = if text.is_empty() { "" } else { ", " };
+            let _ = write!(text, "{separator}Unknown incompatible feature: {unknown:x}");
         }
         text
     }

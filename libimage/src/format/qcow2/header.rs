@@ -143,11 +143,11 @@ impl Header {
         }
         let v3 = version == 3;
         let header_length = if v3 { raw.header_length.get() as usize } else { V2_LENGTH };
-        if v3 && (header_length < V3_MIN_LENGTH || header_length % 8 != 0) {
-            return Err(Error::corrupt(
-                name,
-                format!("qcow2 header too short, or of odd length {header_length}"),
-            ));
+        if v3 && header_length < V3_MIN_LENGTH {
+            return Err(Error::corrupt(name, "qcow2 header too short"));
+        }
+        if header_length % 8 != 0 {
+            return Err(Error::corrupt(name, format!("the qcow2 header has the odd length {header_length}")));
         }
         if header_length > 1 << cluster_bits {
             return Err(Error::corrupt(name, "qcow2 header exceeds cluster size"));
@@ -195,7 +195,9 @@ impl Header {
         let compression = match type_byte {
             0 => CompressionType::Zlib,
             1 => CompressionType::Zstd,
-            other => return Err(Error::unsupported(name, format!("unknown compression type: {other}"))),
+            other => {
+                return Err(Error::unsupported(name, format!("qcow2: unknown compression type: {other}")));
+            }
         };
         if (compression != CompressionType::Zlib) != (incompatible & incompatible::COMPRESSION != 0) {
             return Err(Error::corrupt(
@@ -265,7 +267,7 @@ impl Header {
         if table_bytes > MAX_REFTABLE_BYTES {
             return bad("Reference count table too large");
         }
-        if !lenient && !valid(self.refcount_table_offset, table_bytes) {
+        if !valid(self.refcount_table_offset, table_bytes) {
             return bad("Reference count table offset invalid");
         }
         if !lenient && self.snapshot_count > MAX_SNAPSHOTS {
@@ -289,7 +291,14 @@ impl Header {
         let backing = self.backing_name.as_deref().unwrap_or_default().as_bytes();
         let backing_offset = length + tail.len();
         tail.extend_from_slice(backing);
-        if (length + tail.len()) as u64 > g.cluster_size() || backing.len() as u32 > MAX_BACKING_NAME {
+        if backing.len() as u32 > MAX_BACKING_NAME {
+            let name = self.backing_name.as_deref().unwrap_or_default();
+            let format = self.extensions.backing_format().unwrap_or_default();
+            return Err(Error::Invalid(format!(
+                "Could not assign backing file '{name}' with format '{format}': Invalid argument"
+            )));
+        }
+        if (length + tail.len()) as u64 > g.cluster_size() {
             return Err(Error::unsupported(file, "No space left in the file header"));
         }
         let raw = RawHeader {

@@ -1,0 +1,160 @@
+//! `img` beside `qemu-img`: the same command lines in twin directories, and everything compared.
+//!
+//! A table of cases is text. `== name` begins a case; `! command` prepares both directories with the real
+//! qemu-img; every other line is run by the shell in both, once with the real qemu-img and once with ours
+//! under the same name, and must give the same exit status, output, messages and images. A line
+//! `~ WHAT: reason` after a command says that WHAT (status, stdout, stderr, images) differs on purpose; it is
+//! an error if it does not differ after all, so the list of differences stays true. `~? WHAT: reason` is for
+//! what differs only on some systems.
+
+mod images;
+mod table;
+mod text;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::programs::program;
+use images::Images;
+use table::{Case, Step};
+
+/// How many cases run at the same time.
+const WORKERS: usize = 4;
+
+/// Runs all cases of a table.
+///
+/// # Errors
+/// With a report of everything that differs.
+pub fn compare(table: &str) -> Result<()> {
+    let cases = table::parse(table)?;
+    ensure!(!cases.is_empty(), "The table has no cases");
+    let peers = Peers::new()?;
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let found = peers.run(case).unwrap_or_else(|e| format!("{e:#}\n"));
+                    if !found.is_empty() {
+                        let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        report.push(format!("== {}\n{found}", case.name));
+                    }
+                }
+            });
+        }
+    });
+    let report = report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ensure!(report.is_empty(), "{} of {} cases differ\n{}", report.len(), cases.len(), report.join("\n"));
+    Ok(())
+}
+
+/// The two programs, each in a directory where it is called `qemu-img`.
+struct Peers {
+    _directory: tempfile::TempDir,
+    ours: PathBuf,
+}
+
+impl Peers {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let ours = directory.path().to_owned();
+        std::os::unix::fs::symlink(program("img"), ours.join("qemu-img"))?;
+        Ok(Peers { _directory: directory, ours })
+    }
+
+    /// Everything that differs in one case; nothing if all is as it should be.
+    fn run(&self, case: &Case) -> Result<String> {
+        let root = tempfile::tempdir()?;
+        let (real, ours) = (root.path().join("real"), root.path().join("ours"));
+        std::fs::create_dir(&real)?;
+        std::fs::create_dir(&ours)?;
+        let mut report = String::new();
+        let mut seen = (Images::look(&real)?, Images::look(&ours)?);
+        for step in &case.steps {
+            if step.prepare {
+                for directory in [&real, &ours] {
+                    let output = shell(directory, &step.command, None)?;
+                    ensure!(
+                        output.status.success(),
+                        "{} failed: {}",
+                        step.command,
+                        String::from_utf8_lossy(&output.stderr)
+                    );
+                }
+                seen = (Images::look(&real)?, Images::look(&ours)?);
+                continue;
+            }
+            let expected = shell(&real, &step.command, None)?;
+            let found = shell(&ours, &step.command, Some(&self.ours))?;
+            let mut differences = output_differences(&real, &expected, &ours, &found);
+            let now = (Images::look(&real)?, Images::look(&ours)?);
+            if let Some(text) = images::difference(&seen, &now)? {
+                differences.push(("images", text));
+            }
+            seen = now;
+            judge(step, differences, &mut report);
+        }
+        Ok(report)
+    }
+}
+
+fn shell(directory: &Path, command: &str, first_in_path: Option<&Path>) -> Result<Output> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = first_in_path.map_or(path.clone(), |first| format!("{}:{path}", first.display()));
+    // Nothing here takes long; who hangs should not keep everybody waiting.
+    let mut shell = Command::new("timeout");
+    shell
+        .args(["-s", "KILL", "20", "bash", "-c", command])
+        .current_dir(directory)
+        .env("PATH", path)
+        .env("TZ", "UTC");
+    // An inherited pipe would keep whoever reads it waiting.
+    shell.stdin(std::process::Stdio::null());
+    shell.output().with_context(|| format!("Cannot run {command}"))
+}
+
+fn output_differences(
+    real: &Path,
+    expected: &Output,
+    ours: &Path,
+    found: &Output,
+) -> Vec<(&'static str, String)> {
+    let mut list = Vec::new();
+    let mut add = |what, expected: String, found: String| {
+        if expected != found {
+            list.push((
+                what,
+                format!("    expected: {}\n    found:    {}\n", expected.trim_end(), found.trim_end()),
+            ));
+        }
+    };
+    let both = |bytes: &[u8], directory| text::normal(bytes, directory);
+    add("status", format!("{:?}", expected.status.code()), format!("{:?}", found.status.code()));
+    add("stdout", both(&expected.stdout, real), both(&found.stdout, ours));
+    add("stderr", both(&expected.stderr, real), both(&found.stderr, ours));
+    list
+}
+
+/// Sets what differs against what may differ.
+fn judge(step: &Step, differences: Vec<(&'static str, String)>, report: &mut String) {
+    let unknown: Vec<_> = differences.iter().filter(|(what, _)| !step.allows(what)).collect();
+    let missing = step.must_differ().filter(|what| differences.iter().all(|(found, _)| found != what));
+    let missing: Vec<_> = missing.collect();
+    if unknown.is_empty() && missing.is_empty() {
+        return;
+    }
+    // Writing into a string cannot fail.
+    let _ = writeln!(report, "  $ {}", step.command);
+    for (what, text) in unknown {
+        let _ = write!(report, "  {what}:\n{text}");
+    }
+    for what in missing {
+        let _ = writeln!(report, "  {what} does not differ any more: remove the line that allows it");
+    }
+}

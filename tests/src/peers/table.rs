@@ -1,0 +1,70 @@
+//! The text form of a table of cases (see the parent's documentation).
+
+use anyhow::{Result, bail};
+
+/// Command lines that build upon each other, in a pair of directories of their own.
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One command line.
+pub(super) struct Step {
+    /// For the shell.
+    pub(super) command: String,
+    /// It only makes inputs.
+    pub(super) prepare: bool,
+    allowed: Vec<Allowed>,
+}
+
+struct Allowed {
+    what: String,
+    always: bool,
+}
+
+impl Step {
+    /// `what` may differ.
+    pub(super) fn allows(&self, what: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed.what == what)
+    }
+
+    /// What has to differ, or the table is out of date.
+    pub(super) fn must_differ(&self) -> impl Iterator<Item = &str> {
+        self.allowed.iter().filter(|allowed| allowed.always).map(|allowed| allowed.what.as_str())
+    }
+}
+
+/// Reads a table.
+///
+/// # Errors
+/// Names the line that makes no sense.
+pub(super) fn parse(text: &str) -> Result<Vec<Case>> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_prefix("== ") {
+            cases.push(Case { name: name.to_owned(), steps: Vec::new() });
+            continue;
+        }
+        let Some(case) = cases.last_mut() else { bail!("'{line}' belongs to no case") };
+        if let Some(rest) = line.strip_prefix('~') {
+            let always = !rest.starts_with('?');
+            let Some((what, _reason)) = rest.trim_start_matches('?').split_once(':') else {
+                bail!("'{line}' gives no reason")
+            };
+            let Some(step) = case.steps.last_mut() else { bail!("'{line}' belongs to no command") };
+            for what in what.split(',').map(str::trim) {
+                if !["status", "stdout", "stderr", "images"].contains(&what) {
+                    bail!("'{what}' in '{line}' is nothing that is compared");
+                }
+                step.allowed.push(Allowed { what: what.to_owned(), always });
+            }
+            continue;
+        }
+        let (prepare, command) = match line.strip_prefix("! ") {
+            Some(command) => (true, command),
+            None => (false, line),
+        };
+        case.steps.push(Step { command: command.to_owned(), prepare, allowed: Vec::new() });
+    }
+    Ok(cases)
+}
