@@ -290,14 +290,13 @@ fn nonsense_ends_the_connection_and_is_no_crash() {
     stream.write_all(&bytes).unwrap();
     let mut refused = Vec::new();
     let mut buffer = Vec::new();
-    while refused.len() < 2 {
+    // In any order: a call that cannot be decoded may take a place until it has said so.
+    while refused.len() < 2 || !refused.contains(&7) {
         if let Frame::Error { id, .. } = wire::read_frame(&mut stream, &mut buffer).unwrap().unwrap() {
             refused.push(id);
         }
     }
-    refused.sort_unstable();
-    assert_eq!(refused.first(), Some(&7));
-    assert!(refused.last().is_some_and(|id| *id >= 163), "{refused:?}");
+    assert!(refused.iter().all(|id| *id == 7 || *id >= 163), "{refused:?}");
     drop(stream);
     assert!(child.wait().unwrap().success());
 }
