@@ -23,7 +23,8 @@ impl Worker {
             let mut names = Vec::new();
             {
                 let _guest = self.guest()?;
-                let path = top.path().join(&directory);
+                // Joining nothing would add a slash.
+                let path = if first { top.path().to_owned() } else { top.path().join(&directory) };
                 let failed = |e: &io::Error| Failure::io(path.as_os_str().as_bytes(), e);
                 let entries = match std::fs::read_dir(&path) {
                     Ok(entries) => entries,

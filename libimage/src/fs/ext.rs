@@ -1,5 +1,11 @@
 //! ext2, ext3 and ext4, read only: the journal is replayed in memory, nothing is ever written.
+//!
+//! Paths given to this view have no symbolic links in them. Directories that were read are remembered,
+//! within bounds: whoever follows paths asks for the same few again and again.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
@@ -7,10 +13,26 @@ use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
 use crate::block::Block;
 use crate::error::{Error, Result};
 
+/// Names kept in memory, in all directories together.
+const MAX_REMEMBERED: usize = 200_000;
+/// Bytes given to a reader at a time.
+const PIECE: usize = 256 * 1024;
+
 /// A mounted view of an ext file system.
 pub struct Ext {
     inner: Ext4,
     name: String,
+    remembered: RefCell<Remembered>,
+}
+
+/// The names in a directory, without `.` and `..`, and what they are.
+pub type Listing = HashMap<Vec<u8>, Kind>;
+
+/// Directories by their paths.
+#[derive(Default)]
+struct Remembered {
+    directories: HashMap<Vec<u8>, Rc<Listing>>,
+    names: usize,
 }
 
 /// Why a path could not be served.
@@ -22,15 +44,6 @@ pub enum PathError {
     /// The reader does not know enough: somebody else must be asked.
     #[error("{0}")]
     NotServed(String),
-}
-
-/// One entry of a directory.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// The name: bytes, as the file system has them.
-    pub name: Vec<u8>,
-    /// What it is.
-    pub kind: Kind,
 }
 
 /// What a path leads to.
@@ -69,7 +82,7 @@ impl Ext {
             other => Error::corrupt(&name, other.to_string()),
         };
         let inner = Ext4::load(Box::new(Reader(block))).map_err(failed)?;
-        Ok(Ext { inner, name })
+        Ok(Ext { inner, name, remembered: RefCell::default() })
     }
 
     /// The file that it lies in, for messages.
@@ -77,39 +90,30 @@ impl Ext {
         &self.name
     }
 
-    /// The entries of a directory, without `.` and `..`, in no particular order.
+    /// What is in a directory.
     ///
     /// # Errors
     /// As `opendir` would give.
-    pub fn read_dir(&self, path: &[u8]) -> Result<Vec<Entry>, PathError> {
-        let mut entries = Vec::new();
+    pub fn list(&self, path: &[u8]) -> Result<Rc<Listing>, PathError> {
+        if let Some(known) = self.remembered.borrow().directories.get(path) {
+            return Ok(Rc::clone(known));
+        }
+        let mut listing = Listing::new();
         for entry in self.inner.read_dir(as_path(path)?).map_err(path_error)? {
             let entry = entry.map_err(path_error)?;
-            let name = entry.file_name().as_ref().to_vec();
-            if name == b"." || name == b".." {
-                continue;
+            let name = entry.file_name();
+            if name != "." && name != ".." {
+                listing.insert(name.as_ref().to_vec(), kind_of(entry.file_type().map_err(path_error)?));
             }
-            let kind = kind_of(entry.file_type().map_err(path_error)?);
-            entries.push(Entry { name, kind });
         }
-        Ok(entries)
-    }
-
-    /// What `path` leads to; links are followed if `follow`. `None` when there is nothing.
-    ///
-    /// # Errors
-    /// When the file system cannot be read.
-    pub fn kind(&self, path: &[u8], follow: bool) -> Result<Option<Kind>, PathError> {
-        let found = if follow {
-            self.inner.metadata(as_path(path)?)
-        } else {
-            self.inner.symlink_metadata(as_path(path)?)
-        };
-        match found {
-            Ok(metadata) => Ok(Some(kind_of(metadata.file_type()))),
-            Err(Ext4Error::NotFound | Ext4Error::NotADirectory | Ext4Error::TooManySymlinks) => Ok(None),
-            Err(error) => Err(path_error(error)),
+        let listing = Rc::new(listing);
+        let mut remembered = self.remembered.borrow_mut();
+        if remembered.names.saturating_add(listing.len()) > MAX_REMEMBERED {
+            *remembered = Remembered::default();
         }
+        remembered.names = remembered.names.saturating_add(listing.len());
+        remembered.directories.insert(path.to_vec(), Rc::clone(&listing));
+        Ok(listing)
     }
 
     /// Size in bytes of what `path` leads to, links followed.
@@ -140,9 +144,16 @@ impl Ext {
         sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), PathError> {
         let mut file = self.inner.open(as_path(path)?).map_err(path_error)?;
-        let mut buffer = vec![0; 256 * 1024];
+        let mut buffer = vec![0; PIECE];
         loop {
-            let length = file.read_bytes(&mut buffer).map_err(path_error)?;
+            // The view gives a block at a time.
+            let mut length = 0;
+            while length < buffer.len() {
+                match file.read_bytes(&mut buffer[length..]).map_err(path_error)? {
+                    0 => break,
+                    more => length += more,
+                }
+            }
             if length == 0 {
                 return Ok(());
             }

@@ -28,8 +28,15 @@ pub(super) fn read(disk: &Arc<dyn Block>) -> Result<Option<Table>> {
     }
     let mut damaged = None;
     for sector in [1, sectors - 1] {
+        if sector != 1 && damaged.is_none() {
+            // A backup alone belongs to nothing: Linux does not look for one either.
+            return Ok(None);
+        }
         match read_copy(disk, sector)? {
-            Copy::Sound(table) => return Ok(Some(table)),
+            Copy::Sound(table) => {
+                let damaged = table.damaged || damaged.is_some();
+                return Ok(Some(Table { damaged, ..table }));
+            }
             Copy::Damaged(what) if damaged.is_none() => damaged = Some((sector, what)),
             Copy::Damaged(_) | Copy::Absent => {}
         }
@@ -85,15 +92,21 @@ fn read_copy(disk: &Arc<dyn Block>, sector: u64) -> Result<Copy> {
         return Ok(Copy::Damaged("the partition entries have a wrong checksum"));
     }
     let entries = (1..).zip(entries.chunks_exact(bytes as usize));
-    let partitions = entries.filter_map(|(number, entry)| partition(number, entry, disk.size())).collect();
-    Ok(Copy::Sound(Table { kind: TableKind::Gpt, partitions }))
+    let mut table = Table { kind: TableKind::Gpt, partitions: Vec::new(), damaged: bytes != MIN_ENTRY_BYTES };
+    for (number, entry) in entries.filter(|(_, entry)| entry[..16] != [0; 16]) {
+        match partition(number, entry, disk.size()) {
+            Some(partition) => table.partitions.push(partition),
+            None => table.damaged = true,
+        }
+    }
+    let last = disk.size() / SECTOR - 1;
+    let (first_usable, last_usable) = (u64_at(&header, 40), u64_at(&header, 48));
+    table.damaged |= first_usable > last_usable || last_usable > last;
+    Ok(Copy::Sound(table))
 }
 
-/// One entry; `None` if it is unused or does not lie on the disk.
+/// One entry that is used; `None` if it does not lie on the disk.
 fn partition(number: u32, entry: &[u8], disk: u64) -> Option<Partition> {
-    if entry[..16] == [0; 16] {
-        return None;
-    }
     let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
     let start = first.checked_mul(SECTOR)?;
     let size = last.checked_sub(first)?.checked_add(1)?.checked_mul(SECTOR)?;
@@ -168,6 +181,7 @@ mod tests {
         bytes[1024 + 130] ^= 1; // an entry of the primary copy
         let backup = read_bytes(&bytes).unwrap().unwrap();
         assert_eq!(backup.partitions, table.partitions);
+        assert!(backup.damaged && !table.damaged);
         bytes[512 + 60] ^= 1; // and its header
         assert_eq!(read_bytes(&bytes).unwrap().unwrap().partitions, table.partitions);
         let end = bytes.len() - 512;

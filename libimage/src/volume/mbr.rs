@@ -1,7 +1,8 @@
 //! Master boot records, with the chain of logical partitions in an extended one.
 //!
 //! The chain is other people's data: it may loop, run off the disk, or count beyond 32 bits. What was
-//! read before the damage is kept, because primary partitions do not depend on it.
+//! read before the damage is kept, because primary partitions do not depend on it, and the table is marked
+//! as damaged.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -28,59 +29,88 @@ pub(super) fn read(disk: &Arc<dyn Block>) -> Result<Option<Table>> {
     let Ok(header) = MBRHeader::read_from(&mut Cursor::new(&first[..])) else {
         return Ok(None);
     };
-    let mut partitions = Vec::new();
-    let mut container = None;
-    for (number, entry) in header.iter() {
+    let mut table = Table { kind: TableKind::Mbr, partitions: Vec::new(), damaged: false };
+    let mut containers = Vec::new();
+    for (number, entry) in header.iter().filter(|(_, entry)| entry.sectors != 0) {
         let start = u64::from(entry.starting_lba);
-        partitions.extend(partition(number as u32, entry, start, disk.size()));
-        if entry.is_extended() && container.is_none() {
-            container = Some(start);
+        if table.add(number as u32, entry, start, disk.size()) && entry.is_extended() {
+            containers.push(start);
         }
     }
-    if let Some(container) = container {
-        logical(disk, container, &mut partitions)?;
+    // Two chains would share the numbers; nobody makes them.
+    table.damaged |= containers.len() > 1;
+    if let Some(container) = containers.first() {
+        logical(disk, *container, &mut table)?;
     }
-    Ok(Some(Table { kind: TableKind::Mbr, partitions }))
+    Ok(Some(table))
+}
+
+/// Whether the disk has a master boot record whose only purpose is to protect a GUID table.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub(super) fn is_protective(disk: &Arc<dyn Block>) -> Result<bool> {
+    const GUID_TABLE: u8 = 0xee;
+    let Some(first) = sector(disk, 0)? else { return Ok(false) };
+    let mut entries = first[446..510].chunks_exact(16);
+    Ok(first[510..] == [0x55, 0xaa] && entries.any(|e| e[4] == GUID_TABLE && e[8..12] == [1, 0, 0, 0]))
 }
 
 /// Follows the extended boot records: each has one partition, relative to itself, and a link to the
-/// next record, relative to the container. Links only ever lead forward.
-fn logical(disk: &Arc<dyn Block>, container: u64, partitions: &mut Vec<Partition>) -> Result<()> {
+/// next record, relative to the container. Links only ever lead forward. A record without a partition,
+/// as is left when one was deleted, takes no number.
+fn logical(disk: &Arc<dyn Block>, container: u64, table: &mut Table) -> Result<()> {
     let mut record = container;
-    for number in 5..5 + MAX_LOGICAL {
-        let Some(bytes) = sector(disk, record)? else { return Ok(()) };
-        if bytes[510..] != [0x55, 0xaa] {
+    let mut number = 5;
+    for _ in 0..MAX_LOGICAL {
+        let header = match sector(disk, record)? {
+            Some(bytes) if bytes[510..] == [0x55, 0xaa] => MBRHeader::read_from(&mut Cursor::new(&bytes[..])),
+            // An extended partition that was never used has no record.
+            Some(bytes) if record == container && bytes == [0; SECTOR as usize] => return Ok(()),
+            _ => break,
+        };
+        let Ok(header) = header else { break };
+        let [data, link] = [&header.partition_1, &header.partition_2];
+        table.damaged |= data.is_extended() || header.partition_3.sectors != 0 || header.partition_4.sectors != 0;
+        if data.sectors != 0 {
+            table.add(number, data, record + u64::from(data.starting_lba), disk.size());
+            number += 1;
+        }
+        if link.sectors == 0 {
             return Ok(());
         }
-        let Ok(header) = MBRHeader::read_from(&mut Cursor::new(&bytes[..])) else { return Ok(()) };
-        let start = record + u64::from(header.partition_1.starting_lba);
-        partitions.extend(partition(number, &header.partition_1, start, disk.size()));
-        let next = container + u64::from(header.partition_2.starting_lba);
-        if !header.partition_2.is_extended() || next <= record {
-            return Ok(());
+        let next = container + u64::from(link.starting_lba);
+        if !link.is_extended() || next <= record {
+            break;
         }
         record = next;
     }
+    table.damaged = true;
     Ok(())
 }
 
-/// One entry, beginning at sector `start`; `None` if it is unused or does not lie on the disk.
-fn partition(number: u32, entry: &MBRPartitionEntry, start: u64, disk: u64) -> Option<Partition> {
-    let size = u64::from(entry.sectors) * SECTOR;
-    let start = start * SECTOR;
-    if !entry.is_used() || size == 0 || start == 0 || start + size > disk {
-        return None;
+impl Table {
+    /// Adds an entry that is used, beginning at sector `start`; true if it makes sense.
+    fn add(&mut self, number: u32, entry: &MBRPartitionEntry, start: u64, disk: u64) -> bool {
+        let size = u64::from(entry.sectors) * SECTOR;
+        let start = start * SECTOR;
+        // Linux knows three of the types that are called extended.
+        let makes_sense = entry.is_used() && start != 0 && start + size <= disk;
+        self.damaged |= !makes_sense || matches!(entry.sys, 0xc5 | 0xd5);
+        if makes_sense {
+            self.partitions.push(Partition {
+                number,
+                start,
+                size,
+                mbr_type: Some(entry.sys),
+                gpt_type: None,
+                guid: None,
+                name: None,
+                extended: entry.is_extended(),
+            });
+        }
+        makes_sense
     }
-    Some(Partition {
-        number,
-        start,
-        size,
-        mbr_type: Some(entry.sys),
-        gpt_type: None,
-        guid: None,
-        name: None,
-        extended: entry.is_extended(),
-    })
 }
 
 /// Sector `number`, or `None` beyond the end.
@@ -141,5 +171,18 @@ mod tests {
         }
         record(&mut bytes, 1500, &[entry(0x83, u32::MAX, u32::MAX)]);
         assert_eq!(numbers(&bytes), [1, 2, 5]);
+        let disk: Arc<dyn Block> = Arc::new(Memory::from_bytes(&bytes));
+        assert!(read(&disk).unwrap().unwrap().damaged);
+    }
+
+    #[test]
+    fn a_record_without_a_partition_takes_no_number() {
+        let mut bytes = vec![0; 2 << 20];
+        record(&mut bytes, 0, &[entry(0x05, 1000, 3000)]);
+        record(&mut bytes, 1000, &[entry(0, 0, 0), entry(0x05, 500, 100)]);
+        record(&mut bytes, 1500, &[entry(0x83, 10, 50)]);
+        assert_eq!(numbers(&bytes), [1, 5]);
+        let disk: Arc<dyn Block> = Arc::new(Memory::from_bytes(&bytes));
+        assert!(!read(&disk).unwrap().unwrap().damaged);
     }
 }

@@ -25,6 +25,9 @@ pub struct Table {
     pub kind: TableKind,
     /// The partitions, by number.
     pub partitions: Vec<Partition>,
+    /// It is not as it should be: read from its backup, or with entries that were left out because they make
+    /// no sense. Others may see different partitions on this disk.
+    pub damaged: bool,
 }
 
 /// One partition.
@@ -60,10 +63,15 @@ impl Partition {
 
 /// Reads the partition table of a disk with sectors of 512 bytes; `None` if it has none.
 ///
+/// A GUID table counts only under a protective master boot record (UEFI 2.10, section 5.2.3), as for Linux:
+/// without one it is what an older use of the disk left behind.
+///
 /// # Errors
 /// When the disk cannot be read, or has a table that is damaged beyond use.
 pub fn partitions(disk: &Arc<dyn Block>) -> Result<Option<Table>> {
-    if let Some(table) = gpt::read(disk)? {
+    if mbr::is_protective(disk)?
+        && let Some(table) = gpt::read(disk)?
+    {
         return Ok(Some(table));
     }
     mbr::read(disk)

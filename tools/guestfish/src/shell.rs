@@ -209,21 +209,23 @@ impl Shell {
             }
             None => None,
         };
-        let mut output = request.output.as_ref().map(streams::output).transpose()?;
+        let mut file = request.output.as_ref().map(streams::output).transpose()?;
         let token = session.begin();
         let mut context = Context {
             input: input.as_mut().map(|i| &mut **i as &mut dyn io::Read),
-            output: output.as_mut().map(|o| &mut **o as &mut dyn Write),
+            output: match &mut file {
+                Some(Some(file)) => Some(file),
+                Some(None) => Some(&mut *out),
+                None => None,
+            },
             progress: None,
             cancel: Some(&token),
         };
         let done = guest.call(&request.call, &mut context);
         session.end();
-        let value = done?;
-        if let Some(output) = &mut output {
-            output.flush()?;
-        }
-        print::value(out, command, &value)?;
+        // Many short lines are one write.
+        let mut out = io::BufWriter::new(out);
+        print::value(&mut out, command, &done?)?;
         Ok(out.flush()?)
     }
 

@@ -1,7 +1,7 @@
 //! The host's side of uploads and downloads: files, `-`, and text that stands in the script itself.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -23,12 +23,11 @@ pub(crate) fn input(word: &GuestString, here: Option<&str>) -> Result<Box<dyn Re
     Ok(Box::new(file))
 }
 
-/// Opens where a download goes.
-pub(crate) fn output(word: &GuestString) -> Result<Box<dyn Write>> {
+/// Opens where a download goes; `None` is for where the output of commands goes.
+pub(crate) fn output(word: &GuestString) -> Result<Option<File>> {
     if word == "-" {
-        return Ok(Box::new(io::stdout()));
+        return Ok(None);
     }
     let path = Path::new(word.as_os_str());
-    let file = File::create(path).with_context(|| path.display().to_string())?;
-    Ok(Box::new(file))
+    File::create(path).map(Some).with_context(|| path.display().to_string())
 }

@@ -28,7 +28,15 @@ pub(super) struct Device {
     /// The name that users know.
     pub(super) name: String,
     block: Option<Arc<dyn Block>>,
+    /// It has a use, but nothing in it that could be mounted.
+    holds_nothing: bool,
 }
+
+/// The type of the partition from which GRUB starts on disks with a GUID table.
+const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";
+/// Where signatures are at the beginning and the end of a device, generously.
+const HEAD: u64 = 1 << 20;
+const TAIL: u64 = 128 << 10;
 
 impl Device {
     /// Its bytes; an extended partition has none worth reading.
@@ -39,9 +47,17 @@ impl Device {
         }
     }
 
-    /// What it holds.
+    /// What it holds; `None` only if that is surely nothing. The appliance knows many more signatures.
     pub(super) fn content(&self) -> Served<Option<Content>> {
-        detect(&*self.block()?).or_else(|e| aside(e.to_string()))
+        let block = self.block()?;
+        if self.holds_nothing {
+            return Ok(None);
+        }
+        match detect(&*block).or_else(|e| aside(e.to_string()))? {
+            Some(content) => Ok(Some(content)),
+            None if is_blank(&*block).or_else(|e| aside(e.to_string()))? => Ok(None),
+            None => aside(format!("{} holds something that is not known here", self.name)),
+        }
     }
 }
 
@@ -84,23 +100,25 @@ impl Devices {
         let mut found = Vec::new();
         for disk in &self.disks {
             let partitions: Vec<Device> = match disk.table()? {
-                Some(table) => table
+                Some(table) if !table.partitions.is_empty() => table
                     .partitions
                     .iter()
                     .filter(|p| !p.extended)
                     .map(|p| disk.partition(p))
                     .collect::<Served<_>>()?,
-                None => vec![disk.whole()],
+                _ => vec![disk.whole()?],
             };
             for device in partitions {
                 let kind = device.content()?.map(|c| c.kind);
                 match kind.as_deref() {
-                    Some("btrfs" | "LVM2_member" | "linux_raid_member" | "ldm_member") => {
+                    Some("btrfs" | "LVM2_member") => {
                         return aside(format!("{} holds {}", device.name, kind.unwrap_or_default()));
                     }
-                    None if holds_raid(&*device.block()?) => {
+                    Some(_) if holds_raid(&*device.block()?) => {
                         return aside(format!("{} may be part of a RAID", device.name));
                     }
+                    // Nothing to be mounted before it is opened.
+                    Some("crypto_LUKS") => continue,
                     _ => {}
                 }
                 found.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
@@ -122,10 +140,10 @@ impl Devices {
         let missing = || Failure::new(format!("{typed}: No such file or directory")).with_errno(2);
         let disk = disk.ok_or_else(missing)?;
         if number.is_empty() {
-            return Ok(disk.whole());
+            return disk.whole();
         }
         let partition =
-            disk.table()?.into_iter().flat_map(|t| t.partitions).find(|p| p.number.to_string() == number);
+            disk.table()?.into_iter().flat_map(|t| t.partitions).find(|p| number.parse() == Ok(p.number));
         disk.partition(&partition.ok_or_else(missing)?)
     }
 
@@ -177,26 +195,44 @@ impl Disk {
     fn table(&self) -> Served<Option<Table>> {
         if self.table.borrow().is_none() {
             let table = volume::partitions(&self.block).or_else(|e| aside(e.to_string()))?;
+            if table.as_ref().is_some_and(|t| t.damaged) {
+                return aside(format!("{} has a damaged partition table", self.name));
+            }
             *self.table.borrow_mut() = Some(table);
         }
         Ok(self.table.borrow().clone().flatten())
     }
 
-    fn whole(&self) -> Device {
-        Device { name: self.name.clone(), block: Some(Arc::clone(&self.block)) }
+    fn whole(&self) -> Served<Device> {
+        // What lies between a table and its partitions starts the disk, and is no file system.
+        let holds_nothing = self.table()?.is_some();
+        Ok(Device { name: self.name.clone(), block: Some(Arc::clone(&self.block)), holds_nothing })
     }
 
     fn partition(&self, partition: &volume::Partition) -> Served<Device> {
         let name = format!("{}{}", self.name, partition.number);
+        let holds_nothing = partition.gpt_type.as_deref() == Some(BIOS_BOOT);
         if partition.extended {
-            return Ok(Device { name, block: None });
+            return Ok(Device { name, block: None, holds_nothing });
         }
         let block = partition.open(&self.block).or_else(|e| aside(e.to_string()))?;
-        Ok(Device { name, block: Some(Arc::new(block)) })
+        Ok(Device { name, block: Some(Arc::new(block)), holds_nothing })
     }
 }
 
-/// A member of a software RAID has its superblock at 4 KiB, or near the end of the device.
+/// Whether there is nothing at all where a signature could be.
+fn is_blank(block: &dyn Block) -> libimage::Result<bool> {
+    let size = block.size();
+    let mut head = vec![0; size.min(HEAD) as usize];
+    block.read_at(&mut head, 0)?;
+    let mut tail = vec![0; size.min(TAIL) as usize];
+    let start = size.saturating_sub(TAIL);
+    block.read_at(&mut tail, start)?;
+    Ok(head.iter().chain(&tail).all(|&byte| byte == 0))
+}
+
+/// A member of a software RAID has its superblock at 4 KiB, or near the end of the device, where the file
+/// system inside does not show it.
 fn holds_raid(block: &dyn Block) -> bool {
     const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
     let size = block.size();

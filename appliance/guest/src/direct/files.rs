@@ -4,11 +4,12 @@ use guestd_api::actions::{dirs, files, links, read, search, stat, transfer};
 use guestd_api::{Call, Context, Failure, GuestString, Value};
 use libimage::fs::ext::Kind;
 
-use super::vfs::{Found, Vfs};
+use super::vfs::{Found, MAX_PATH, Vfs, errno};
 use super::{Refusal, Served, aside, text};
+use rustix::io::Errno;
 
-/// Refusals that are held in memory are bounded as the appliance bounds them.
-const MAX_CONTENT: u64 = guestd_api::wire::MAX_REPLY as u64;
+/// Contents that are an answer are bounded as the appliance bounds them.
+const MAX_CONTENT: u64 = guestd_api::wire::MAX_REPLY as u64 / 2;
 /// Deeper trees than this are not walked here.
 const MAX_DEPTH: usize = 1000;
 
@@ -30,16 +31,20 @@ pub(super) fn answer(vfs: &Vfs, call: &Call, context: &mut Context<'_>) -> Serve
 fn files_call(vfs: &Vfs, call: &files::Call) -> Served<Value> {
     use files::Call;
     let is = |path: &GuestString, follow: Option<bool>, kind: Kind| {
-        let found = reachable(vfs, path, follow.unwrap_or(false))?;
+        let found = reachable(vfs, path, follow.unwrap_or(false), &[Errno::NOENT, Errno::NOTDIR])?;
         Ok(Value::Bool(found.is_some_and(|f| f.kind == Some(kind))))
     };
     match call {
         Call::exists { path } => {
-            Ok(Value::Bool(reachable(vfs, path, true)?.is_some_and(|f| f.kind.is_some())))
+            // A loop of links leads to nothing.
+            let nothing = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+            Ok(Value::Bool(reachable(vfs, path, true, &nothing)?.is_some_and(|f| f.kind.is_some())))
         }
         Call::is_file { path, opts } => is(path, opts.followsymlinks, Kind::File),
         Call::is_dir { path, opts } => is(path, opts.followsymlinks, Kind::Directory),
         Call::is_symlink { path } => is(path, Some(false), Kind::Symlink),
+        // The C library looks at the parts of a path that is too long for the kernel as a whole.
+        Call::realpath { path } if path.as_bytes().len() > MAX_PATH => aside("the path is too long"),
         Call::realpath { path } => Ok(text(existing(vfs, path)?.path)),
         _ => aside("the direct reader does not answer it"),
     }
@@ -61,7 +66,7 @@ fn read_call(vfs: &Vfs, call: &read::Call) -> Served<Value> {
 
 fn ls(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
     let mut names: Vec<GuestString> =
-        existing(vfs, directory)?.read_dir()?.into_iter().map(|e| e.name.into()).collect();
+        existing(vfs, directory)?.list()?.keys().map(|name| name[..].into()).collect();
     names.sort();
     Ok(Value::StringList(names))
 }
@@ -69,7 +74,7 @@ fn ls(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
 fn readlink(vfs: &Vfs, path: &GuestString) -> Served<Value> {
     let found = vfs.resolve(path.as_bytes(), false)?;
     if found.kind.is_none() {
-        return Err(no_such_file(path));
+        return Err(errno(path.as_bytes(), Errno::NOENT));
     }
     Ok(text(found.read_link()?))
 }
@@ -78,17 +83,17 @@ fn readlink(vfs: &Vfs, path: &GuestString) -> Served<Value> {
 fn find(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
     let start = existing(vfs, directory)?;
     let mut names = Vec::new();
+    // Each with its path in the whole tree, and from where the search began.
     let mut ahead = vec![(start.path.clone(), Vec::new(), 0)];
     while let Some((path, relative, depth)) = ahead.pop() {
         if depth > MAX_DEPTH {
             return aside("the tree is too deep");
         }
-        // Through `resolve`, because another file system may be mounted below.
-        for entry in vfs.resolve(&path, false)?.read_dir()? {
-            let child = join(&path, &entry.name);
-            let shown = if relative.is_empty() { entry.name } else { join(&relative, &entry.name) };
-            if entry.kind == Kind::Directory {
-                ahead.push((child, shown.clone(), depth + 1));
+        let asked = if depth == 0 { directory.as_bytes().to_vec() } else { join(directory.as_bytes(), &relative) };
+        for (name, kind) in &*vfs.list(&path, &asked)? {
+            let shown = if relative.is_empty() { name.clone() } else { join(&relative, name) };
+            if *kind == Kind::Directory {
+                ahead.push((join(&path, name), shown.clone(), depth + 1));
             }
             names.push(GuestString::from(shown));
         }
@@ -102,8 +107,10 @@ fn download(vfs: &Vfs, path: &GuestString, context: &mut Context<'_>) -> Served<
         return aside("it is a device");
     }
     let found = existing(vfs, path)?;
-    if found.kind != Some(Kind::File) {
-        return aside("it is not a regular file");
+    match found.kind {
+        Some(Kind::File) => {}
+        Some(Kind::Directory) => return Err(errno(path.as_bytes(), Errno::ISDIR)),
+        _ => return aside("it is not a regular file"),
     }
     let Some(output) = context.output.as_mut() else { return aside("there is nowhere to write to") };
     let cancel = context.cancel;
@@ -124,10 +131,12 @@ fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
     let found = existing(vfs, path)?;
     match found.kind {
         Some(Kind::File) if found.size()? <= MAX_CONTENT => {}
-        Some(Kind::Directory) => {
-            return Err(Failure::new(format!("{path}: Is a directory")).with_errno(21).into());
+        Some(Kind::File) => {
+            let why = format!("{path}: file is too large for this action, use download");
+            return Err(Failure::new(why).with_errno(Errno::FBIG.raw_os_error()).into());
         }
-        _ => return aside("it is not a regular file of a size that fits an answer"),
+        Some(Kind::Directory) => return Err(errno(path.as_bytes(), Errno::ISDIR)),
+        _ => return aside("it is not a regular file"),
     }
     let mut bytes = Vec::new();
     found.read_file(&mut |piece| {
@@ -139,20 +148,21 @@ fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
 
 fn existing<'a>(vfs: &'a Vfs, path: &GuestString) -> Served<Found<'a>> {
     let found = vfs.resolve(path.as_bytes(), true)?;
-    if found.kind.is_some() { Ok(found) } else { Err(no_such_file(path)) }
+    if found.kind.is_some() { Ok(found) } else { Err(errno(path.as_bytes(), Errno::NOENT)) }
 }
 
-/// `None` where some part of the way is missing or no directory.
-fn reachable<'a>(vfs: &'a Vfs, path: &GuestString, follow: bool) -> Served<Option<Found<'a>>> {
+/// `None` where the way fails with one of the errors in `nothing`.
+fn reachable<'a>(
+    vfs: &'a Vfs,
+    path: &GuestString,
+    follow: bool,
+    nothing: &[Errno],
+) -> Served<Option<Found<'a>>> {
     match vfs.resolve(path.as_bytes(), follow) {
         Ok(found) => Ok(Some(found)),
-        Err(Refusal::Failure(failure)) if matches!(failure.errno, 2 | 20 | 40) => Ok(None),
+        Err(Refusal::Failure(failure)) if nothing.iter().any(|e| e.raw_os_error() == failure.errno) => Ok(None),
         Err(other) => Err(other),
     }
-}
-
-fn no_such_file(path: &GuestString) -> Refusal {
-    Failure::new(format!("{path}: No such file or directory")).with_errno(2).into()
 }
 
 fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {

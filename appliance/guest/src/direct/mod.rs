@@ -1,6 +1,6 @@
 //! Read-only actions, answered in this process without any machine.
 //!
-//! [`Direct::serve`] answers what it surely can and steps aside for everything else: `None` means that an
+//! [`Direct::serve`] answers what it surely can and steps aside for everything else, saying why an
 //! appliance must be asked. It never guesses, so what it says is what the appliance would have said.
 
 mod devices;
@@ -151,7 +151,11 @@ impl Direct {
                 *self.vfs.borrow_mut() = Vfs::default();
                 Ok(Value::Void)
             }
-            Call::umount { pathordevice, .. } => self.vfs.borrow_mut().unmount(pathordevice),
+            Call::umount { pathordevice, .. } => {
+                let is_device = pathordevice.as_bytes().starts_with(b"/dev/");
+                let device = is_device.then(|| self.devices.find(pathordevice)).transpose()?;
+                self.vfs.borrow_mut().unmount(pathordevice, device.as_ref())
+            }
             Call::mounts {} => {
                 let devices = self.vfs.borrow().mounts().map(|m| m.device.clone()).collect();
                 Ok(Value::StringList(devices))
