@@ -323,7 +323,10 @@ impl Block for FileStorage {
                 }
             }
         }
-        self.file.set_len(size).map_err(|source| Error::io("resize", &self.name, source))?;
+        // Cutting a new file to the length it has makes ext4 write all of it out when it is closed.
+        if size != old {
+            self.file.set_len(size).map_err(|source| Error::io("resize", &self.name, source))?;
+        }
         self.size.store(size, Ordering::Release);
         Ok(())
     }
