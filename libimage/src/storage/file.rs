@@ -131,6 +131,14 @@ impl FileStorage {
         self.unsynced.store(true, Ordering::Relaxed);
     }
 
+    /// Makes the file durable, also after [`leave_flushes_to_kernel`](Self::leave_flushes_to_kernel).
+    ///
+    /// # Errors
+    /// When it cannot be written out.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|source| Error::io("flush", &self.name, source))
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -257,7 +265,7 @@ impl Block for FileStorage {
         if self.read_only || self.unsynced.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.file.sync_data().map_err(|source| Error::io("flush", &self.name, source))
+        self.sync()
     }
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {

@@ -184,7 +184,12 @@ fn look_at_backing(
 /// Makes a new image; an old file of that name is replaced only when the new one is complete.
 fn make(file: &Path, options: &Options, size: u64) -> Result<()> {
     let replacement = Replacement::new(file)?;
-    build(replacement.storage(), options.target()?, size)?;
+    // Nobody can see it before it is complete: one flush at the end does for all.
+    replacement.storage().leave_flushes_to_kernel();
+    let built = build(replacement.storage(), options.target()?, size)?;
+    built.block().flush()?;
+    drop(built);
+    replacement.storage().sync()?;
     replacement.commit()?;
     Ok(())
 }
