@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail};
 use guest_cli::DriveSpec;
 use guestd_api::actions::archive::{TarInOptions, TarOutOptions};
-use guestd_api::actions::files::IsFileOptions;
+use guestd_api::actions::files::{IsDirOptions, IsFileOptions};
 use guestd_api::actions::search::GlobExpandOptions;
 use guestd_api::prelude::*;
 use guestd_api::{ArgKind, CommandSpec};
@@ -473,16 +473,19 @@ fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut
         let slash = path
             .iter()
             .rposition(|&b| b == b'/')
+            .or_else(|| (path.is_empty() && remote == "/").then_some(0))
             .ok_or_else(|| anyhow!("copy-out: '{remote}' is not an absolute path"))?;
-        let (parent, name) = (&path[..slash], GuestString::from(&path[slash + 1..]));
-        let parent = GuestString::from(if parent.is_empty() { &b"/"[..] } else { parent });
+        let name = GuestString::from(path.get(slash + 1..).unwrap_or_default());
         if guest.is_file(remote.clone(), IsFileOptions::default().followsymlinks(true))? {
             let target = directory.join(Path::new(name.as_os_str()));
             let mut file = fs::File::create(&target).with_context(|| target.display().to_string())?;
             guest.download(remote.clone(), &mut file)?;
             continue;
         }
-        let below = GuestString::from(path);
+        let below = GuestString::from(if path.is_empty() { &b"/"[..] } else { path });
+        if !guest.is_dir(below.clone(), IsDirOptions::default().followsymlinks(true))? {
+            bail!("copy-out: '{remote}': there is no file or directory of this name");
+        }
         let target = directory.join(Path::new(name.as_os_str()));
         fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
         let mut tar = Command::new("tar")
@@ -493,11 +496,7 @@ fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut
             .spawn()
             .context("tar")?;
         let done = match tar.stdin.take() {
-            Some(mut archive) => guest.tar_out(
-                if name.is_empty() { parent } else { below },
-                &mut archive,
-                TarOutOptions::default(),
-            ),
+            Some(mut archive) => guest.tar_out(below, &mut archive, TarOutOptions::default()),
             None => Ok(()),
         };
         let status = tar.wait()?;
@@ -513,8 +512,9 @@ fn copy_out(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut
 fn edit(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn Write) -> Result<Flow> {
     let [path] = words else { return Err(wrong("edit")) };
     let guest = session.guest()?;
+    // Of a link, what it leads to: the link stays.
+    let path = guest.realpath(path.clone())?;
     let before = guest.read_file(path.clone())?;
-    let stat = guest.statns(path.clone())?;
     let editor = std::env::var("EDITOR").unwrap_or_else(|_| "vi".to_owned());
     let copy = private_file(&before)?;
     let status =
@@ -526,12 +526,23 @@ fn edit(_: &mut Shell, session: &mut Session, words: &[GuestString], _: &mut dyn
     if after == before {
         return Ok(Flow::Go);
     }
-    // A new file takes the old one's place in one step, so that a guest never finds half of it.
+    // A new file takes the old one's place in one step, so that a guest never finds half of it. It begins
+    // as a copy, because that has the owner, the mode and all other attributes.
     let new = GuestString::from([path.as_bytes(), b".guestfish-edit"].concat());
-    guest.upload(&mut &after[..], new.clone())?;
-    guest.chown(i32::try_from(stat.st_uid)?, i32::try_from(stat.st_gid)?, new.clone())?;
-    guest.chmod(i32::try_from(stat.st_mode & 0o7777)?, new.clone())?;
-    guest.mv(new, path.clone())?;
+    if guest.exists(new.clone())? {
+        bail!("edit: '{new}' is in the way, perhaps left by an edit that was cut short");
+    }
+    let replace = || {
+        guest.cp_a(path.clone(), new.clone())?;
+        guest.upload(&mut &after[..], new.clone())?;
+        guest.mv(new.clone(), path.clone())
+    };
+    let done = replace();
+    if done.is_err() {
+        // The first error is the one to be told.
+        let _ = guest.rm_f(new.clone());
+    }
+    done?;
     Ok(Flow::Go)
 }
 

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Parsed::Exit(code) => return code,
     };
     let mut session = Session::new(&options);
+    session.take_interrupts(!options.is_interactive());
     let done = prepare(&mut session, &options).and_then(|()| run(&mut session, &options));
     // Also after an error: what was written before it must reach the disks.
     let ended = session.shut_down();

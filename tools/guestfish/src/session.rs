@@ -1,11 +1,12 @@
 //! What a session knows: its disks, and the guest once it was launched.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow, bail};
 use guest::{Drive, Guest};
 use guest_cli::{DriveSpec, MountSpec, Service, mount_system};
-use guestd_api::CancelToken;
+use guestd_api::{Actions, Call, CancelToken, Context, Value};
 
 use crate::options::Options;
 
@@ -16,8 +17,50 @@ pub(crate) struct Session {
     service: Service,
     /// Show every command before it runs.
     pub(crate) trace: bool,
-    /// What Ctrl-C ends: the action that runs now.
-    current: Arc<Mutex<Option<CancelToken>>>,
+    interrupt: Arc<Interrupt>,
+}
+
+/// What Ctrl-C does.
+#[derive(Default)]
+struct Interrupt {
+    /// The action that runs now, which it ends.
+    current: Mutex<Option<CancelToken>>,
+    /// It was pressed.
+    pressed: AtomicBool,
+}
+
+impl Interrupt {
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<CancelToken>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The guest, with every action such that Ctrl-C ends it.
+pub(crate) struct Interruptible<'s> {
+    guest: &'s Guest,
+    interrupt: &'s Interrupt,
+}
+
+impl Actions for Interruptible<'_> {
+    fn call(&self, call: &Call, context: &mut Context<'_>) -> guestd_api::Result<Value> {
+        let token = CancelToken::new();
+        *self.interrupt.current() = Some(token.clone());
+        let mut context = Context {
+            input: match &mut context.input {
+                Some(input) => Some(&mut **input),
+                None => None,
+            },
+            output: match &mut context.output {
+                Some(output) => Some(&mut **output),
+                None => None,
+            },
+            progress: context.progress,
+            cancel: Some(&token),
+        };
+        let done = self.guest.call(call, &mut context);
+        *self.interrupt.current() = None;
+        done
+    }
 }
 
 impl Session {
@@ -27,7 +70,7 @@ impl Session {
             guest: None,
             service: options.guest.service,
             trace: options.trace,
-            current: Arc::default(),
+            interrupt: Arc::default(),
         }
     }
 
@@ -60,20 +103,21 @@ impl Session {
     }
 
     /// The guest, once launched.
-    pub(crate) fn guest(&self) -> Result<&Guest> {
-        self.guest.as_ref().ok_or_else(|| {
+    pub(crate) fn guest(&self) -> Result<Interruptible<'_>> {
+        let guest = self.guest.as_ref().ok_or_else(|| {
             anyhow!("call launch before using this function\n(in guestfish, don't forget to use the 'run' command)")
-        })
+        })?;
+        Ok(Interruptible { guest, interrupt: &self.interrupt })
     }
 
     /// Mounts what an option `-m` names.
     pub(crate) fn mount(&self, mount: &MountSpec, read_only: bool) -> Result<()> {
-        mount.mount(self.guest()?, read_only)
+        mount.mount(&self.guest()?, read_only)
     }
 
     /// Finds the operating system and mounts it.
     pub(crate) fn inspect(&self, read_only: bool, show: bool) -> Result<()> {
-        let system = mount_system(self.guest()?, read_only, "guestfish")?;
+        let system = mount_system(&self.guest()?, read_only, "guestfish")?;
         if show {
             println!("Operating system: {}", system.product_name.as_deref().unwrap_or("unknown"));
             for (point, device) in &system.mountpoints {
@@ -91,27 +135,22 @@ impl Session {
         }
     }
 
-    /// A token for the action that is about to run.
-    pub(crate) fn begin(&self) -> CancelToken {
-        let token = CancelToken::new();
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-        token
-    }
-
-    /// No action runs any more.
-    pub(crate) fn end(&self) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Something that ends the action that runs when it is called; false when none does.
-    pub(crate) fn canceller(&self) -> impl Fn() -> bool + Send + 'static {
-        let current = Arc::clone(&self.current);
-        move || match &*current.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(token) => {
-                token.cancel();
-                true
+    /// Takes Ctrl-C over from now on: it ends the action that runs. In a script it ends the script too, and
+    /// a second one everything, at once.
+    pub(crate) fn take_interrupts(&self, in_script: bool) {
+        let interrupt = Arc::clone(&self.interrupt);
+        cli::interrupt::on_interrupt(move || {
+            if interrupt.pressed.swap(in_script, Ordering::SeqCst) {
+                std::process::exit(130);
             }
-            None => false,
-        }
+            if let Some(token) = &*interrupt.current() {
+                token.cancel();
+            }
+        });
+    }
+
+    /// Ctrl-C was pressed in a script.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.pressed.load(Ordering::SeqCst)
     }
 }

@@ -38,6 +38,9 @@ pub(crate) fn run_command_line(session: &mut Session, arguments: &[OsString]) ->
                 }
             }
         }
+        if session.is_interrupted() {
+            return false;
+        }
     }
     true
 }
@@ -66,6 +69,9 @@ pub(crate) fn run_script(session: &mut Session, file: Option<&Path>) -> Result<b
                 report(&error, &format!("{name}:{lines}: "));
                 return Ok(false);
             }
+        }
+        if session.is_interrupted() {
+            return Ok(false);
         }
         lines += shell.extra_lines - before;
     }
@@ -210,7 +216,6 @@ impl Shell {
             None => None,
         };
         let mut file = request.output.as_ref().map(streams::output).transpose()?;
-        let token = session.begin();
         let mut context = Context {
             input: input.as_mut().map(|i| &mut **i as &mut dyn io::Read),
             output: match &mut file {
@@ -219,10 +224,9 @@ impl Shell {
                 None => None,
             },
             progress: None,
-            cancel: Some(&token),
+            cancel: None,
         };
         let done = guest.call(&request.call, &mut context);
-        session.end();
         // Many short lines are one write.
         let mut out = io::BufWriter::new(out);
         print::value(&mut out, command, &done?)?;

@@ -105,17 +105,25 @@ fn number(rest: &[u8], from: usize, digits: usize, radix: u32) -> Result<(u8, us
     }
 }
 
-/// `~` and `~/...` are the home directory on the host.
+/// `~` and `~/...` are the home directory on the host, `~user` that of somebody else.
 fn tilde(word: &str) -> Vec<u8> {
-    if let Some(rest) = word.strip_prefix('~')
-        && (rest.is_empty() || rest.starts_with('/'))
-        && let Some(home) = std::env::var_os("HOME")
-    {
-        let mut path = home.into_encoded_bytes();
-        path.extend_from_slice(rest.as_bytes());
-        return path;
+    let Some(rest) = word.strip_prefix('~') else { return word.as_bytes().to_vec() };
+    let (user, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let home = if user.is_empty() {
+        std::env::var_os("HOME").map(|home| home.into_encoded_bytes())
+    } else {
+        home_of(user, &std::fs::read("/etc/passwd").unwrap_or_default())
+    };
+    match home {
+        Some(home) => [&home, below.as_bytes()].concat(),
+        None => word.as_bytes().to_vec(),
     }
-    word.as_bytes().to_vec()
+}
+
+/// A user's home directory, from the text of /etc/passwd.
+fn home_of(user: &str, table: &[u8]) -> Option<Vec<u8>> {
+    let mut lines = table.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b':'));
+    lines.find_map(|mut fields| (fields.next()? == user.as_bytes()).then(|| fields.nth(4).map(<[u8]>::to_vec))?)
 }
 
 #[cfg(test)]
@@ -136,6 +144,14 @@ mod tests {
         assert!(line.ignore_errors);
         assert_eq!((line.words.len(), line.pipe.as_deref()), (2, Some("sort -u")));
         assert_eq!(words("ls /a|b"), ["ls", "/a|b"]);
+    }
+
+    #[test]
+    fn homes_of_others() {
+        let table = b"root:x:0:0:root:/root:/bin/bash\nbroken:x\nweb:x:5:5::/srv/web:/bin/sh\n";
+        assert_eq!(home_of("web", table).as_deref(), Some(&b"/srv/web"[..]));
+        assert_eq!((home_of("broken", table), home_of("nobody", table)), (None, None));
+        assert_eq!(words("ls a~ ~no-such-user/x"), ["ls", "a~", "~no-such-user/x"]);
     }
 
     #[test]
