@@ -98,12 +98,14 @@ pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut unit = 0;
     let mut value = bytes as f64;
-    // 999.5 and more would print as 1e+03 with three digits.
-    while value > 999.4 && unit + 1 < UNITS.len() {
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
-    let text = if value >= 100.0 {
+    let text = if value >= 999.5 {
+        // Three digits, as C's %.3g has it.
+        "1e+03".to_owned()
+    } else if value >= 100.0 {
         format!("{value:.0}")
     } else if value >= 10.0 {
         format!("{value:.1}")
@@ -127,10 +129,13 @@ mod tests {
         assert_eq!(parse_size("1.5G").unwrap(), 3 << 29);
         assert_eq!(parse_size("0x200").unwrap(), 512);
         assert_eq!(parse_size("7E").unwrap(), 7 << 60);
-        for (text, size) in [(".5G", 1 << 29), ("1.G", 1 << 30), ("1.0", 1), ("+5k", 5120), ("0.1M", 104_858)] {
+        for (text, size) in [(".5G", 1 << 29), ("1.G", 1 << 30), ("1.0", 1), ("+5k", 5120), ("0.1M", 104_858)]
+        {
             assert_eq!(parse_size(text).unwrap(), size, "{text}");
         }
-        for bad in ["", "-1", "8E", "1.5", "1X", "12 G", "99999999999999999999", "0x10k", "1e3", ".", "1.2.3k"] {
+        for bad in
+            ["", "-1", "8E", "1.5", "1X", "12 G", "99999999999999999999", "0x10k", "1e3", ".", "1.2.3k"]
+        {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
         assert_eq!(scan_size("8E").unwrap(), 1 << 63);
@@ -157,6 +162,9 @@ mod tests {
             (3 << 29, "1.5 GiB"),
             (1000 << 20, "0.977 GiB"),
             (1184890, "1.13 MiB"),
+            (1_023_488, "1e+03 KiB"),
+            (1_022_976, "999 KiB"),
+            (1_024_000, "0.977 MiB"),
         ] {
             assert_eq!(human(bytes), text);
         }

@@ -140,12 +140,7 @@ impl Target for Compressed<'_> {
 ///
 /// # Errors
 /// The first error of any worker, or [`Error::Cancelled`]; the target is then incomplete.
-pub fn copy(
-    source: &dyn Block,
-    target: &dyn Target,
-    manner: &Manner,
-    progress: &dyn Progress,
-) -> Result<()> {
+pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: &dyn Progress) -> Result<()> {
     let size = source.size();
     progress.step("Copying", size);
     let job = Job { source, target, manner, progress, started: Instant::now(), written: AtomicU64::new(0) };

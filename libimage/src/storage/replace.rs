@@ -56,10 +56,12 @@ impl Replacement {
             return Ok(Replacement { storage, pending: None, old: None });
         }
         let old = match &metadata {
-            Some(_) => Some(FileStorage::open(path, FileOptions::default()).map_err(|error| match error {
-                Error::Io { source, .. } => create(source),
-                other => other,
-            })?),
+            Some(_) => {
+                Some(FileStorage::open(path, FileOptions::default()).map_err(|error| match error {
+                    Error::Io { source, .. } => create(source),
+                    other => other,
+                })?)
+            }
             None => None,
         };
         let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

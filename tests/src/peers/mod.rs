@@ -109,7 +109,11 @@ fn shell(directory: &Path, command: &str, first_in_path: Option<&Path>) -> Resul
     let path = first_in_path.map_or(path.clone(), |first| format!("{}:{path}", first.display()));
     // Nothing here takes long; who hangs should not keep everybody waiting.
     let mut shell = Command::new("timeout");
-    shell.args(["-s", "KILL", "20", "bash", "-c", command]).current_dir(directory).env("PATH", path).env("TZ", "UTC");
+    shell
+        .args(["-s", "KILL", "20", "bash", "-c", command])
+        .current_dir(directory)
+        .env("PATH", path)
+        .env("TZ", "UTC");
     // An inherited pipe would keep whoever reads it waiting.
     shell.stdin(std::process::Stdio::null());
     shell.output().with_context(|| format!("Cannot run {command}"))
@@ -124,7 +128,8 @@ fn output_differences(
     let mut list = Vec::new();
     let mut add = |what, expected: String, found: String| {
         if expected != found {
-            list.push((what, format!("    expected: {}\n    found:    {}\n", expected.trim_end(), found.trim_end())));
+            let (expected, found) = text::differing_lines(&expected, &found);
+            list.push((what, format!("    expected: {expected}\n    found:    {found}\n")));
         }
     };
     let both = |bytes: &[u8], directory| text::normal(bytes, directory);

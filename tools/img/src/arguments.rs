@@ -44,10 +44,7 @@ impl Words {
     ///
     /// # Errors
     /// Usage errors, and what `option` returns.
-    pub(crate) fn read(
-        self,
-        mut option: impl FnMut(Name, &OsString) -> Result<()>,
-    ) -> Result<Vec<OsString>> {
+    pub(crate) fn read(self, mut option: impl FnMut(Name, &OsString) -> Result<()>) -> Result<Vec<OsString>> {
         let mut operands = Vec::new();
         self.each(|item, _| match item {
             Item::Option(name, value) => option(name, &value),
@@ -174,7 +171,9 @@ fn version() -> String {
 fn help(commands: &[Command]) -> String {
     let program = text::program();
     let mut out = version();
-    out += &format!("Creates, converts, checks, resizes and snapshots disk images.\n\nUsage:\n\n  {program} [OPTIONS] COMMAND [--help | COMMAND OPTIONS]\n\nOptions:\n");
+    out += &format!(
+        "Creates, converts, checks, resizes and snapshots disk images.\n\nUsage:\n\n  {program} [OPTIONS] COMMAND [--help | COMMAND OPTIONS]\n\nOptions:\n"
+    );
     out += &options_help(&GLOBAL);
     out += &format!("\nCommands ('{program} COMMAND --help' tells more):\n\n");
     for command in commands {

@@ -55,8 +55,7 @@ fn run(words: Words) -> Result<ExitCode> {
     if let Some(mode) = &cache {
         Cache::source(mode)?;
     }
-    let options =
-        OpenOptions { read_only: fix.is_none(), check: true, ..OpenOptions::default() };
+    let options = OpenOptions { read_only: fix.is_none(), check: true, ..OpenOptions::default() };
     let image = source.open(file, options)?;
     let Some(qcow2) = image.qcow2() else {
         text::error("This image format does not support checks");
@@ -101,9 +100,7 @@ fn what_to_fix(value: &str) -> Result<Fix> {
     match value {
         "leaks" => Ok(Fix::Leaks),
         "all" => Ok(Fix::All),
-        other => {
-            Err(Usage::error("check", format!("--repair (-r) expects 'leaks' or 'all' not '{other}'")))
-        }
+        other => Err(Usage::error("check", format!("--repair (-r) expects 'leaks' or 'all' not '{other}'"))),
     }
 }
 

@@ -33,11 +33,31 @@ pub(crate) const COMMAND: Command = Command {
         opt('f', "source-format", "FMT", "format of the sources; guessed if not given"),
         opt('T', "source-cache", "MODE", "cache mode of the sources (default writeback)"),
         opt('l', "snapshot", "SNAPSHOT", "convert this internal snapshot of the source"),
-        opt('S', "sparse-size", "SIZE", "smallest run of zeroes that becomes a hole; 0 allocates everything (default 4k)"),
+        opt(
+            'S',
+            "sparse-size",
+            "SIZE",
+            "smallest run of zeroes that becomes a hole; 0 allocates everything (default 4k)",
+        ),
         opt('O', "output-format", "FMT", "format of the target: raw (the default) or qcow2"),
-        opt('o', "options", "OPTS", "format options of the target, k=v separated by commas; 'help' lists them"),
-        opt('t', "output-cache", "MODE", "cache mode of the target (default unsafe: on disk when the kernel gets to it)"),
-        opt('B', "backing", "FILENAME", "backing file of the target: what the source does not hold itself is left to it"),
+        opt(
+            'o',
+            "options",
+            "OPTS",
+            "format options of the target, k=v separated by commas; 'help' lists them",
+        ),
+        opt(
+            't',
+            "output-cache",
+            "MODE",
+            "cache mode of the target (default unsafe: on disk when the kernel gets to it)",
+        ),
+        opt(
+            'B',
+            "backing",
+            "FILENAME",
+            "backing file of the target: what the source does not hold itself is left to it",
+        ),
         opt('F', "backing-format", "FMT", "format of the backing file"),
         opt('U', "force-share", "", "tolerate that others write to the sources"),
         opt('\0', "target-image-opts", "", "the target, which exists (-n), is a list of options"),
@@ -139,20 +159,11 @@ impl Arguments {
             ),
             (self.target_is_zero && !self.no_create, "--target-is-zero requires use of -n flag"),
             (self.target_image_opts && !self.no_create, "--target-image-opts requires use of -n flag"),
-            (
-                self.no_create && !self.given.is_empty(),
-                "-o has no effect when skipping image creation",
-            ),
+            (self.no_create && !self.given.is_empty(), "-o has no effect when skipping image creation"),
             (self.copy_range && self.compress, "Cannot enable copy offloading when -c is used"),
-            (
-                self.copy_range && self.sparse.is_some(),
-                "Cannot enable copy offloading when -S is used",
-            ),
+            (self.copy_range && self.sparse.is_some(), "Cannot enable copy offloading when -S is used"),
             (self.copy_range && self.salvage, "Cannot use copy offloading in salvaging mode"),
-            (
-                self.skip_broken_bitmaps && !self.bitmaps,
-                "Use of --skip-broken-bitmaps requires --bitmaps",
-            ),
+            (self.skip_broken_bitmaps && !self.bitmaps, "Use of --skip-broken-bitmaps requires --bitmaps"),
         ];
         match refused.iter().find(|(wrong, _)| *wrong) {
             Some((_, text)) => Err(anyhow!(*text)),
@@ -179,8 +190,7 @@ fn run(words: Words) -> Result<ExitCode> {
         Cache::source(mode)?;
     }
     let options = OpenOptions { read_only: true, ..OpenOptions::default() };
-    let opened =
-        sources.iter().map(|s| arguments.source.open(s, options)).collect::<Result<Vec<_>>>()?;
+    let opened = sources.iter().map(|s| arguments.source.open(s, options)).collect::<Result<Vec<_>>>()?;
     let source = match (&arguments.snapshot, &opened[..]) {
         (None, [one]) => one.block(),
         (None, many) => Arc::new(libimage::filter::Concat::new(many.iter().map(Image::block).collect())?),
@@ -351,10 +361,7 @@ impl Job<'_> {
 }
 
 fn warn_unreadable(offset: u64, error: libimage::Error) {
-    text::warning(&format!(
-        "error while reading offset {offset}: {}",
-        cli::error::full_chain(&error.into())
-    ));
+    text::warning(&format!("error while reading offset {offset}: {}", cli::error::full_chain(&error.into())));
 }
 
 /// Opens the backing file of a new image, which supplies what is not copied.

@@ -111,10 +111,8 @@ fn create(arguments: Arguments, file: &OsString, size: Option<u64>) -> Result<()
         Some(name) => look_at_backing(file, &path, name, &options, arguments.backing_unsafe)?,
         None => None,
     };
-    let size = size
-        .or(with_o)
-        .or(of_backing)
-        .ok_or_else(|| anyhow!("Image creation needs a size parameter"))?;
+    let size =
+        size.or(with_o).or(of_backing).ok_or_else(|| anyhow!("Image creation needs a size parameter"))?;
     if !arguments.quiet {
         let described = options.describe(size);
         cli::print(&format!("Formatting '{}', fmt={}{described}\n", file.display(), format.name()))?;
@@ -178,10 +176,7 @@ fn look_at_backing(
         other => no_image(cli::error::full_chain(&other.into())),
     })?;
     if format.is_none() {
-        bail!(
-            "Backing file specified without backing format\nDetected format of {}.",
-            image.format().name()
-        );
+        bail!("Backing file specified without backing format\nDetected format of {}.", image.format().name());
     }
     Ok(Some(image.block().size()))
 }

@@ -17,12 +17,7 @@ pub(crate) struct Opt {
 
 /// An option: its letter and its long name (`'\0'` and `""` for none), the name of its value (`""` if it
 /// takes none), and what it does.
-pub(crate) const fn opt(
-    letter: char,
-    long: &'static str,
-    value: &'static str,
-    help: &'static str,
-) -> Opt {
+pub(crate) const fn opt(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Opt {
     Opt {
         letter: if letter == '\0' { None } else { Some(letter) },
         long,
@@ -138,10 +133,9 @@ impl<'a> Getopt<'a> {
             (None, Some(_)) => return Err(format!("option '--{}' doesn't allow an argument", option.long)),
             (None, None) => OsString::new(),
             (Some(_), Some(value)) => OsString::from_vec(value.to_vec()),
-            (Some(_), None) => self
-                .words
-                .next()
-                .ok_or_else(|| format!("option '--{}' requires an argument", option.long))?,
+            (Some(_), None) => {
+                self.words.next().ok_or_else(|| format!("option '--{}' requires an argument", option.long))?
+            }
         };
         let name = option.letter.map_or(Name::Long(option.long), Name::Letter);
         Ok(Item::Option(name, value))
@@ -199,7 +193,10 @@ mod tests {
 
     #[test]
     fn forms_of_options() {
-        assert_eq!(read("a -q b -fraw -f raw -qcfx --form=y --out z"), "a q= b f=raw f=raw q= c= f=x f=y output=z");
+        assert_eq!(
+            read("a -q b -fraw -f raw -qcfx --form=y --out z"),
+            "a q= b f=raw f=raw q= c= f=x f=y output=z"
+        );
         assert_eq!(read("-q -- -q --x"), "q= -q --x");
         assert_eq!(read("-f -- x"), "f=-- x");
         assert_eq!(read("- -c"), "- c=");

@@ -18,14 +18,8 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[
-    check::COMMAND,
-    convert::COMMAND,
-    create::COMMAND,
-    info::COMMAND,
-    resize::COMMAND,
-    snapshot::COMMAND,
-];
+const COMMANDS: &[Command] =
+    &[check::COMMAND, convert::COMMAND, create::COMMAND, info::COMMAND, resize::COMMAND, snapshot::COMMAND];
 
 fn main() -> ExitCode {
     cli::interrupt::watch();

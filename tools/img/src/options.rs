@@ -38,8 +38,26 @@ const fn of_file(name: &'static str, kind: Kind, help: &'static str) -> Entry {
 
 /// Formats that a backing file may be said to have: that of an image is kept even if only others can open it.
 const KNOWN_FORMATS: [&str; 20] = [
-    "blkdebug", "bochs", "cloop", "compress", "dmg", "file", "host_device", "http", "https", "luks", "nbd",
-    "parallels", "qcow", "qcow2", "qed", "raw", "vdi", "vhdx", "vmdk", "vpc",
+    "blkdebug",
+    "bochs",
+    "cloop",
+    "compress",
+    "dmg",
+    "file",
+    "host_device",
+    "http",
+    "https",
+    "luks",
+    "nbd",
+    "parallels",
+    "qcow",
+    "qcow2",
+    "qed",
+    "raw",
+    "vdi",
+    "vhdx",
+    "vmdk",
+    "vpc",
 ];
 
 /// In the order in which `create` shows them.
@@ -390,7 +408,11 @@ mod tests {
         assert_eq!(qcow2.cluster_size, 8192);
         assert_eq!(qcow2.backing_file.as_deref(), Some("a,b"));
         assert!(qcow2.lazy_refcounts);
-        assert!(options.describe(5).contains(" cluster_size=8192 extended_l2=off compression_type=zlib size=5 backing_file=a,,b"));
+        assert!(
+            options.describe(5).contains(
+                " cluster_size=8192 extended_l2=off compression_type=zlib size=5 backing_file=a,,b"
+            )
+        );
     }
 
     #[test]

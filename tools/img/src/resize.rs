@@ -37,7 +37,9 @@ fn run(words: Words) -> Result<ExitCode> {
         match item {
             Item::Option(Name::Letter('f'), value) => source.set_format(&value)?,
             Item::Option(Name::Letter('q'), _) => quiet = true,
-            Item::Option(Name::Long("preallocation"), value) => preallocation = mode(&value.to_string_lossy())?,
+            Item::Option(Name::Long("preallocation"), value) => {
+                preallocation = mode(&value.to_string_lossy())?
+            }
             Item::Option(Name::Long("shrink"), _) => shrink = true,
             Item::Option(..) => source.image_opts = true,
             Item::Operand(word) => {

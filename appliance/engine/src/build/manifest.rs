@@ -125,7 +125,9 @@ impl Appliance {
     /// The installed appliance, if the package lists are those that its packages were chosen from: then
     /// nothing needs to be looked up.
     pub(super) fn up_to_date() -> Option<Self> {
-        Self::installed().ok().filter(|appliance| !appliance.lists.is_empty() && appliance.lists == package_lists())
+        Self::installed()
+            .ok()
+            .filter(|appliance| !appliance.lists.is_empty() && appliance.lists == package_lists())
     }
 
     /// Notes that the package lists as they are now lead to the same inputs.
