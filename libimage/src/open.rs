@@ -3,6 +3,7 @@
 //! Only what is needed is opened, and nothing that a name in an image could reach by a trick: a backing
 //! file is a local file, found relative to the image that names it, and a chain never meets itself.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,11 +71,13 @@ impl Image {
             if depth >= MAX_CHAIN {
                 return Err(Error::Invalid(format!("It has more than {MAX_CHAIN} backing files")));
             }
-            let opened = Self::open_one(&next, OpenOptions { format, ..below }).map_err(wrap)?;
-            if chain.iter().any(|image| image.storage.identity() == opened.storage.identity()) {
+            // Asked first: an image that is open for writing could not be opened again.
+            let identity = std::fs::metadata(&next).ok().map(|m| (m.dev(), m.ino()));
+            if identity.is_some() && chain.iter().any(|image| image.storage.identity() == identity) {
                 let shown = next.display();
                 return Err(Error::Invalid(format!("Backing file '{shown}' creates an infinite loop.")));
             }
+            let opened = Self::open_one(&next, OpenOptions { format, ..below }).map_err(wrap)?;
             chain.push(opened);
         }
         let mut lower: Option<Box<Image>> = None;

@@ -98,12 +98,14 @@ pub fn human(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut unit = 0;
     let mut value = bytes as f64;
-    // 999.5 and more would print as 1e+03 with three digits.
-    while value > 999.4 && unit + 1 < UNITS.len() {
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
-    let text = if value >= 100.0 {
+    let text = if value >= 999.5 {
+        // Three digits, as C's %.3g has it.
+        "1e+03".to_owned()
+    } else if value >= 100.0 {
         format!("{value:.0}")
     } else if value >= 10.0 {
         format!("{value:.1}")
@@ -160,6 +162,9 @@ mod tests {
             (3 << 29, "1.5 GiB"),
             (1000 << 20, "0.977 GiB"),
             (1184890, "1.13 MiB"),
+            (1_023_488, "1e+03 KiB"),
+            (1_022_976, "999 KiB"),
+            (1_024_000, "0.977 MiB"),
         ] {
             assert_eq!(human(bytes), text);
         }

@@ -65,6 +65,7 @@ qemu-img check -f qcow2  d.q
 == check with crypt \x01
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x01' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ stderr: encryption is not supported
 == check with crypt \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
@@ -164,9 +165,11 @@ qemu-img check -f qcow2  d.q
 == check with snapshots \x01
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x01' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check with snapshots \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check with snapshots \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
@@ -176,15 +179,18 @@ qemu-img check -f qcow2  d.q
 == check with snapshots low \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ stdout, stderr: entries beyond the end of the file are one error, not one each
 == check with snapshots low \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
 == check with snapshot offset \x01
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x01' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check with snapshot offset \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check with snapshot offset \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
@@ -194,6 +200,7 @@ qemu-img check -f qcow2  d.q
 == check with incompatible \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == check with incompatible \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
@@ -248,6 +255,7 @@ qemu-img check -f qcow2  d.q
 == check with header length \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=103 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
+~ status, stdout, stderr: an odd header length is refused
 == check with header length \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=103 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
@@ -338,6 +346,7 @@ qemu-img info -f qcow2  d.q
 == info with crypt \x01
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x01' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
+~ status, stdout, stderr: encryption is not supported
 == info with crypt \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
@@ -449,6 +458,7 @@ qemu-img info -f qcow2  d.q
 == info with snapshots low \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
+~? status, stdout, stderr, images: entries beyond the end of the file are refused
 == info with snapshots low \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
@@ -467,6 +477,7 @@ qemu-img info -f qcow2  d.q
 == info with incompatible \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == info with incompatible \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
@@ -494,6 +505,7 @@ qemu-img info -f qcow2  d.q
 == info with autoclear \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=95 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
+~ status, stdout, stderr: an image that no command can use is refused by this one too
 == info with autoclear \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=95 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
@@ -521,6 +533,7 @@ qemu-img info -f qcow2  d.q
 == info with header length \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\xff' | dd of=d.q bs=1 seek=103 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
+~ status, stdout, stderr: an odd header length is refused
 == info with header length \x00
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x00' | dd of=d.q bs=1 seek=103 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
@@ -608,6 +621,7 @@ qemu-img check -f qcow2 -r all d.q
 == check -r all with l1 offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=44 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~? status, stdout, stderr, images: nothing is written to an image whose header points beyond its end
 == check -r all with l1 offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=46 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
@@ -617,6 +631,7 @@ qemu-img check -f qcow2 -r all d.q
 == check -r all with refcount table offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=52 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~? status, stdout, stderr, images: nothing is written to an image whose header points beyond its end
 == check -r all with refcount table offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=54 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
@@ -629,18 +644,23 @@ qemu-img check -f qcow2 -r all d.q
 == check -r all with refcount clusters low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=59 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~ stderr: other ways to say the same
 == check -r all with snapshots \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~ status, stdout, stderr, images: a snapshot table that makes no sense is a finding, not the end of the check
 == check -r all with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~ stdout, stderr, images: entries beyond the end of the file are one error, not one each
 == check -r all with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~ status, stdout, stderr, images: a snapshot table that makes no sense is a finding, not the end of the check
 == check -r all with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == check -r all with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img check -f qcow2 -r all d.q
@@ -722,18 +742,23 @@ qemu-img check -f qcow2 --output=json d.q
 == check --output=json with refcount clusters low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=59 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
+~? stderr: a long list of findings of one kind is cut short
 == check --output=json with snapshots \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check --output=json with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
+~ stdout, stderr: entries beyond the end of the file are one error, not one each
 == check --output=json with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
+~ status, stdout, stderr: a snapshot table that makes no sense is a finding, not the end of the check
 == check --output=json with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == check --output=json with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img check -f qcow2 --output=json d.q
@@ -794,6 +819,7 @@ qemu-img resize -f qcow2 d.q +1M
 == resize with l1 offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=44 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
+~ status, stdout, stderr, images: nothing is written to an image whose header points beyond its end
 == resize with l1 offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=46 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
@@ -803,6 +829,7 @@ qemu-img resize -f qcow2 d.q +1M
 == resize with refcount table offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=52 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
+~ status, stdout, stderr, images: nothing is written to an image whose header points beyond its end
 == resize with refcount table offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=54 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
@@ -821,12 +848,14 @@ qemu-img resize -f qcow2 d.q +1M
 == resize with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
+~? status, stdout, stderr, images: entries beyond the end of the file are refused
 == resize with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
 == resize with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == resize with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img resize -f qcow2 d.q +1M
@@ -914,12 +943,14 @@ qemu-img snapshot -f qcow2 -l d.q
 == snapshot -l with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -l d.q
+~? status, stdout, stderr, images: entries beyond the end of the file are refused
 == snapshot -l with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -l d.q
 == snapshot -l with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -l d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == snapshot -l with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -l d.q
@@ -980,6 +1011,7 @@ qemu-img snapshot -f qcow2 -c x d.q
 == snapshot -c x with l1 offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=44 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
+~ status, stderr, images: nothing is written to an image whose header points beyond its end
 == snapshot -c x with l1 offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=46 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
@@ -989,6 +1021,7 @@ qemu-img snapshot -f qcow2 -c x d.q
 == snapshot -c x with refcount table offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=52 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
+~ stderr, images: nothing is written to an image whose header points beyond its end
 == snapshot -c x with refcount table offset aligned \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=54 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
@@ -1001,18 +1034,21 @@ qemu-img snapshot -f qcow2 -c x d.q
 == snapshot -c x with refcount clusters low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=59 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
+~ status, stderr, images: QEMU marks the image as corrupt where a write is possible
 == snapshot -c x with snapshots \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
 == snapshot -c x with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
+~? status, stdout, stderr, images: entries beyond the end of the file are refused
 == snapshot -c x with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
 == snapshot -c x with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == snapshot -c x with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
@@ -1100,12 +1136,14 @@ qemu-img convert -f qcow2 d.q o
 == convert with snapshots low \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=63 conv=notrunc status=none
 qemu-img convert -f qcow2 d.q o
+~? status, stdout, stderr, images: entries beyond the end of the file are refused
 == convert with snapshot offset \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=71 conv=notrunc status=none
 qemu-img convert -f qcow2 d.q o
 == convert with incompatible \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=79 conv=notrunc status=none
 qemu-img convert -f qcow2 d.q o
+~? stderr: data files and extended L2 entries are not supported, and all that is missing is named
 == convert with incompatible high \x07
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q; printf '\x07' | dd of=d.q bs=1 seek=72 conv=notrunc status=none
 qemu-img convert -f qcow2 d.q o

@@ -228,10 +228,6 @@ qemu-img convert sub/rel.q o
 qemu-img info a.q
 qemu-img info --backing-chain a.q
 qemu-img info --backing-chain c.q
-qemu-img check a.q
-qemu-img convert a.q o
-qemu-img resize a.q 2M
-qemu-img snapshot -c x a.q
 == a format that is not there, and one that is wrong
 ! qemu-img create -q -f qcow2 -b s.q -F vhdx -u a.q 1M; qemu-img create -q -f qcow2 -b s.q -F qcow2 -u b.q 1M; qemu-img create -q s.q 1M
 qemu-img info a.q
@@ -246,7 +242,7 @@ qemu-img info b.q
 qemu-img check a.q
 qemu-img convert a.q o
 == without a format
-! qemu-img create -q -f qcow2 -b base.q -F raw -u a.q 1M; qemu-img create -q base.q 1M; qemu-img rebase -u -b base.q a.q
+! qemu-img create -q base.q 1M; qemu-img create -q -f qcow2 -b base.q -F raw a.q; head -c 8 /dev/zero | dd of=a.q bs=1 seek=112 conv=notrunc status=none
 qemu-img info a.q
 qemu-img info --backing-chain a.q
 "#;

@@ -207,13 +207,17 @@ qemu-img snapshot -l top.q
 qemu-img snapshot -c x a.q
 qemu-img snapshot -l a.q
 qemu-img snapshot -c x b.q
+~ stderr: it is said what the matter is
 qemu-img snapshot -c x c.q
 qemu-img snapshot -c y c.q
 qemu-img snapshot -c z c.q
+~ stderr: it is said what the matter is
 qemu-img snapshot -l c.q
 qemu-img snapshot -d x c.q
 qemu-img check b.q
+~ status, stdout, stderr: a snapshot that fails leaks nothing
 qemu-img check c.q
+~? status, stdout, stderr: a snapshot that fails leaks nothing
 == with bitmaps
 ! qemu-img create -q base.raw 4M; qemu-io -f raw -c 'write -P 3 1M 1M' base.raw >/dev/null; truncate -s 1000 odd.raw; truncate -s 0 zero.raw; qemu-img create -q -f qcow2 s.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' s.q >/dev/null; mkdir sub
 ! qemu-img snapshot -c a s.q; qemu-img bitmap --add s.q b0

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -56,6 +56,8 @@ impl FileStorage {
         let file = OpenOptions::new()
             .read(true)
             .write(!read_only)
+            // A pipe is refused below; its other end is not waited for.
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(path)
             .map_err(|source| Error::io("open", &name, source))?;
         let access = match (options.force_share, read_only) {

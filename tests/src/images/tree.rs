@@ -144,7 +144,7 @@ pub fn odd_tree(root: &Path) -> String {
     directory(at("deep/").join("level/".repeat(40)));
     write(at("deep/").join("level/".repeat(40)).join("bottom"), "here\n");
     write(at("special/secret"), "for nobody\n");
-    fs::set_permissions(at("special/secret"), fs::Permissions::from_mode(0)).expect("a mode can be set");
+    fs::set_permissions(at("special/secret"), fs::Permissions::from_mode(0o000)).expect("a mode can be set");
     fs::hard_link(at("sizes/4097"), at("special/same")).expect("a link can be made");
     "cd special\nmknod pipe p\nmknod disk b 8 0\nmknod null c 1 3\nmknod console c 5 1\n".to_owned()
 }

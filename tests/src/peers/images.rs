@@ -79,7 +79,8 @@ fn compare(real: &Path, ours: &Path) -> Result<Option<String>> {
     }
     let (expected, found) = (info(real)?, info(ours)?);
     if expected != found {
-        return Ok(Some(format!("\n    expected: {expected:#}\n    found: {found:#}")));
+        let (expected, found) = text::differing_lines(&format!("{expected:#}"), &format!("{found:#}"));
+        return Ok(Some(format!("\n    expected: {expected}\n    found: {found}")));
     }
     let Some(format) = expected.get("format").and_then(Value::as_str) else { return Ok(None) };
     // QEMU looks at each of the many pieces of a large image.

@@ -128,10 +128,8 @@ fn output_differences(
     let mut list = Vec::new();
     let mut add = |what, expected: String, found: String| {
         if expected != found {
-            list.push((
-                what,
-                format!("    expected: {}\n    found:    {}\n", expected.trim_end(), found.trim_end()),
-            ));
+            let (expected, found) = text::differing_lines(&expected, &found);
+            list.push((what, format!("    expected: {expected}\n    found:    {found}\n")));
         }
     };
     let both = |bytes: &[u8], directory| text::normal(bytes, directory);

@@ -8,11 +8,14 @@ use serde_json::Value;
 /// Output without the path of `directory`, disk usage and times. JSON is sorted by key.
 pub(super) fn normal(bytes: &[u8], directory: &Path) -> String {
     let text = String::from_utf8_lossy(bytes).replace(&directory.display().to_string(), "DIRECTORY");
-    if let Ok(mut value) = serde_json::from_str::<Value>(&text)
-        && (value.is_object() || value.is_array())
+    // One document, or one after the other.
+    let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    if let Ok(mut documents) = documents.collect::<Result<Vec<_>, _>>()
+        && !documents.is_empty()
+        && documents.iter().all(|value| value.is_object() || value.is_array())
     {
-        strip(&mut value);
-        return format!("{value:#}");
+        documents.iter_mut().for_each(strip);
+        return documents.iter().map(|value| format!("{value:#}")).collect::<Vec<_>>().join("\n");
     }
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -52,4 +55,15 @@ fn line(line: &str) -> String {
         ),
         None => line.to_owned(),
     }
+}
+
+/// What is left of two texts when the lines that they begin and end with alike are left out.
+pub(super) fn differing_lines(expected: &str, found: &str) -> (String, String) {
+    let (mut a, mut b): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
+    while !a.is_empty() && a.last() == b.last() {
+        a.pop();
+        b.pop();
+    }
+    let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    (a.split_off(same).join("\n"), b.split_off(same).join("\n"))
 }

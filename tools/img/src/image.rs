@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
+use libimage::Error;
 use libimage::format::Format;
 use libimage::open::{Image, OpenOptions};
 
@@ -43,7 +44,11 @@ impl Source {
         }
         let (path, format) = self.locate(name).map_err(could_not)?;
         let options = OpenOptions { format, force_share: self.force_share, ..options };
-        let image = Image::open(path, options)?;
+        let image = Image::open(path, options).map_err(|error| match error {
+            // It is called by the name that was given.
+            Error::Context { source, .. } => could_not(cli::error::full_chain(&(*source).into())),
+            other => other.into(),
+        })?;
         if image.is_guessed() && image.format() == Format::Raw && !options.read_only {
             text::warn_guessed(image.name());
         }

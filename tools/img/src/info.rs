@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use libimage::Block;
 use libimage::format::Format;
 use libimage::format::qcow2::{CompressionType, Info};
@@ -45,10 +45,13 @@ fn run(words: Words) -> Result<ExitCode> {
         Ok(())
     })?;
     let [file] = &operands[..] else { return Err(Usage::error("info", "Expecting one image file name")) };
-    let options = OpenOptions { read_only: true, no_backing: !whole_chain, ..OpenOptions::default() };
+    let options = OpenOptions { read_only: true, no_backing: true, ..OpenOptions::default() };
     let image = source.open(file, options)?;
-    let chain = std::iter::successors(Some(&image), |image| image.backing());
-    let facts = chain.map(Facts::of).collect::<Result<Vec<_>>>()?;
+    let mut facts = vec![Facts::of(&image)?];
+    if whole_chain {
+        let options = OpenOptions { force_share: source.force_share, ..options };
+        add_backing(image, options, &mut facts)?;
+    }
     match output {
         Output::Human => {
             let texts: Vec<String> = facts.iter().map(Facts::human).collect();
@@ -61,6 +64,22 @@ fn run(words: Words) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at each backing file for itself: one that cannot be opened is the only one that matters.
+fn add_backing(top: Image, options: OpenOptions, facts: &mut Vec<Facts>) -> Result<()> {
+    let mut seen = vec![top.storage().identity()];
+    let mut last = top;
+    while let Some((path, format)) = last.backing_reference()? {
+        let next = Image::open(&path, OpenOptions { format, ..options })?;
+        if seen.contains(&next.storage().identity()) {
+            bail!("Backing file '{}' creates an infinite loop.", path.display());
+        }
+        seen.push(next.storage().identity());
+        facts.push(Facts::of(&next)?);
+        last = next;
+    }
+    Ok(())
 }
 
 /// All there is to say about one image.
@@ -76,7 +95,7 @@ struct Facts {
 
 struct BackingFacts {
     name: String,
-    path: Option<PathBuf>,
+    path: PathBuf,
     format: Option<String>,
 }
 
@@ -85,7 +104,8 @@ impl Facts {
         let qcow2 = image.qcow2().map(|q| q.info()).transpose()?;
         let backing = qcow2.as_ref().and_then(|info| {
             let name = info.backing_file.clone()?;
-            let path = open::resolve(image.storage().path(), &name).ok();
+            // What is no local file is called the same everywhere.
+            let path = open::resolve(image.storage().path(), &name).unwrap_or_else(|_| name.clone().into());
             Some(BackingFacts { name, path, format: info.backing_format.clone() })
         });
         Ok(Facts {
@@ -117,12 +137,9 @@ impl Facts {
             }
         }
         if let Some(backing) = &self.backing {
-            let actual = match &backing.path {
-                Some(path) if path.as_os_str() != backing.name.as_str() => {
-                    format!(" (actual path: {})", path.display())
-                }
-                Some(_) => String::new(),
-                None => " (cannot determine actual path)".to_owned(),
+            let actual = match backing.path.as_os_str() == backing.name.as_str() {
+                true => String::new(),
+                false => format!(" (actual path: {})", backing.path.display()),
             };
             line(format!("backing file: {}{actual}", backing.name));
             if let Some(format) = &backing.format {
@@ -165,9 +182,7 @@ impl Facts {
         }
         if let Some(backing) = &self.backing {
             add("backing-filename", backing.name.clone().into());
-            if let Some(path) = &backing.path {
-                add("full-backing-filename", path.display().to_string().into());
-            }
+            add("full-backing-filename", backing.path.display().to_string().into());
             if let Some(format) = &backing.format {
                 add("backing-filename-format", format.clone().into());
             }
@@ -216,12 +231,12 @@ fn details(info: &Info) -> Value {
     if info.version >= 3 {
         add("lazy-refcounts", info.lazy_refcounts.into());
     }
+    if !info.bitmaps.is_empty() {
+        add("bitmaps", info.bitmaps.iter().map(bitmap_json).collect());
+    }
     add("refcount-bits", info.refcount_bits.into());
     if info.version >= 3 {
         add("corrupt", info.corrupt.into());
-        if !info.bitmaps.is_empty() {
-            add("bitmaps", info.bitmaps.iter().map(bitmap_json).collect());
-        }
         add("extended-l2", info.extended_l2.into());
     }
     Value::Object(object)

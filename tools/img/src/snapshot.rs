@@ -121,6 +121,8 @@ fn act(image: &Image, action: Action) -> Result<()> {
 
 fn create(qcow2: &Qcow2, name: &str) -> Result<(), Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    // QEMU has no room for more.
+    let name = &name[..name.floor_char_boundary(255)];
     qcow2.create_snapshot(name, now).map(drop)
 }
 
@@ -207,8 +209,11 @@ pub(crate) fn table(snapshots: &[Snapshot]) -> String {
     }
     let mut out = String::from("Snapshot list:\n");
     let mut row = |id: &str, tag: &str, size: &str, date: &str, clock: &str, icount: &str| {
-        // Writing into a string cannot fail.
-        let _ = writeln!(out, "{id:<7} {tag:<16} {size:>8} {date:>19} {clock:>15} {icount:>10}");
+        // Columns are counted in bytes, as in C. Writing into a string cannot fail.
+        let pad = |text: &str, width: usize| " ".repeat(width.saturating_sub(text.len()));
+        let (after_id, after_tag) = (pad(id, 7), pad(tag, 16));
+        let _ =
+            writeln!(out, "{id}{after_id} {tag}{after_tag} {size:>8} {date:>19} {clock:>15} {icount:>10}");
     };
     row("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
     for s in snapshots {

@@ -44,6 +44,9 @@ impl Spec {
     /// Says what is wrong with it.
     pub(crate) fn options(text: &OsStr) -> Result<Self, String> {
         let text = text.to_str().ok_or("the options are not valid UTF-8")?;
+        if text.is_empty() {
+            return Err("Must specify either driver or file".to_owned());
+        }
         let mut pairs = Vec::new();
         for (index, word) in split_commas(text).into_iter().enumerate() {
             match word.split_once('=') {

@@ -41,6 +41,7 @@ pub(super) mod compatible {
 /// Feature bits that a writer which does not know them must clear.
 pub(super) mod autoclear {
     pub(in super::super) const BITMAPS: u64 = 1;
+    pub(super) const RAW_DATA_FILE: u64 = 2;
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
@@ -180,17 +181,6 @@ impl Header {
             }
             false => (0, 0, 0),
         };
-        let unknown_bits = incompatible & !incompatible::SUPPORTED;
-        if unknown_bits != 0 {
-            let features = extensions.feature_names(0, unknown_bits);
-            return Err(Error::unsupported(name, format!("Unsupported qcow2 feature(s): {features}")));
-        }
-        match raw.crypt_method.get() {
-            0 => {}
-            1 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): AES encryption")),
-            2 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): LUKS encryption")),
-            other => return Err(Error::unsupported(name, format!("Unsupported encryption method {other}"))),
-        }
         let type_byte = if v3 && header_length > V3_MIN_LENGTH { raw.compression_type } else { 0 };
         let compression = match type_byte {
             0 => CompressionType::Zlib,
@@ -199,11 +189,25 @@ impl Header {
                 return Err(Error::unsupported(name, format!("qcow2: unknown compression type: {other}")));
             }
         };
-        if (compression != CompressionType::Zlib) != (incompatible & incompatible::COMPRESSION != 0) {
-            return Err(Error::corrupt(
-                name,
-                "the compression type and its feature bit contradict each other",
-            ));
+        let flagged = incompatible & incompatible::COMPRESSION != 0;
+        if (compression != CompressionType::Zlib) != flagged {
+            let not = if flagged { " not" } else { "" };
+            let what = format!("qcow2: Compression type incompatible feature bit must{not} be set");
+            return Err(Error::corrupt(name, what));
+        }
+        let unknown_bits = incompatible & !incompatible::SUPPORTED;
+        if unknown_bits != 0 {
+            let features = extensions.feature_names(0, unknown_bits);
+            return Err(Error::unsupported(name, format!("Unsupported qcow2 feature(s): {features}")));
+        }
+        if autoclear & autoclear::RAW_DATA_FILE != 0 {
+            return Err(Error::corrupt(name, "data-file-raw requires a data file"));
+        }
+        match raw.crypt_method.get() {
+            0 => {}
+            1 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): AES encryption")),
+            2 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): LUKS encryption")),
+            other => return Err(Error::unsupported(name, format!("Unsupported encryption method {other}"))),
         }
         let backing_name = match backing_offset {
             0 => None,
@@ -225,7 +229,8 @@ impl Header {
         let unknown = cluster.get(V3_LENGTH.min(header_length)..header_length).unwrap_or_default();
         let header = Header {
             geometry,
-            size: raw.size.get(),
+            // Whole sectors only, as in QEMU, which writes no other sizes either.
+            size: raw.size.get() & !511,
             l1_size: raw.l1_size.get(),
             l1_offset: raw.l1_table_offset.get(),
             refcount_table_offset: raw.refcount_table_offset.get(),
@@ -256,6 +261,9 @@ impl Header {
         }
         if !valid(self.l1_offset, l1_bytes) {
             return bad("Active L1 table offset invalid");
+        }
+        if g.l1_entries_for(self.size) > i32::MAX as u64 {
+            return bad("Image is too big");
         }
         if self.size > i64::MAX as u64 || g.l1_entries_for(self.size) > u64::from(self.l1_size) {
             return bad("L1 table is too small");

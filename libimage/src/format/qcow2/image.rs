@@ -76,7 +76,7 @@ impl Qcow2 {
         let header = Header::read(&*file, options.check)?;
         let read_only = options.read_only || file.is_read_only();
         if header.has(incompatible::CORRUPT) && !read_only && !options.check {
-            let what = "Image is corrupt; cannot be opened read/write (repair it with 'check -r all' first)";
+            let what = "qcow2: Image is corrupt; cannot be opened read/write";
             return Err(Error::unsupported(file.name(), what));
         }
         let dirty = header.has(incompatible::DIRTY);
