@@ -16,21 +16,83 @@ const ASIDE: &str = "it cannot be answered without an appliance";
 /// Paths that lead to the odd parts of the tree, and nowhere.
 fn paths() -> Vec<String> {
     let mut paths: Vec<String> = [
-        "/", "//", "/.", "/..", "/../..", "/etc", "/etc/", "/etc/.", "/etc/hostname", "/etc/hostname/",
-        "/etc/hostname/.", "/etc/hostname/..", "/etc/hostname/x", "//etc///hostname", "/etc/./hostname",
-        "/etc/../etc/hostname", "/../../etc/hostname", "/missing", "/missing/", "/missing/x", "/missing/..",
-        "/bin", "/bin/", "/bin/true", "/bin/../bin/true", "/etc/mtab", "/proc", "/boot", "/boot/", "/boot/..",
-        "/boot/../etc/hostname", "/boot/vmlinuz", "/boot/outside", "/boot/outside-relative", "/boot/grub/grub.cfg",
-        "/boot/missing", "/many", "/many/entry-number-00000", "/many/entry-number-02999", "/many/entry-number-x",
-        "/empty", "/special", "/special/pipe", "/special/disk", "/special/null", "/special/secret", "/special/same",
-        "/special/pipe/x", "/names/-dash", "/names/...", "/lost+found", "/links/chain-40", "/links/chain-41",
-        "/links/loop-a", "/links/loop-a/x", "/links/self", "/links/self/",
+        "/",
+        "//",
+        "/.",
+        "/..",
+        "/../..",
+        "/etc",
+        "/etc/",
+        "/etc/.",
+        "/etc/hostname",
+        "/etc/hostname/",
+        "/etc/hostname/.",
+        "/etc/hostname/..",
+        "/etc/hostname/x",
+        "//etc///hostname",
+        "/etc/./hostname",
+        "/etc/../etc/hostname",
+        "/../../etc/hostname",
+        "/missing",
+        "/missing/",
+        "/missing/x",
+        "/missing/..",
+        "/bin",
+        "/bin/",
+        "/bin/true",
+        "/bin/../bin/true",
+        "/etc/mtab",
+        "/proc",
+        "/boot",
+        "/boot/",
+        "/boot/..",
+        "/boot/../etc/hostname",
+        "/boot/vmlinuz",
+        "/boot/outside",
+        "/boot/outside-relative",
+        "/boot/grub/grub.cfg",
+        "/boot/missing",
+        "/many",
+        "/many/entry-number-00000",
+        "/many/entry-number-02999",
+        "/many/entry-number-x",
+        "/empty",
+        "/special",
+        "/special/pipe",
+        "/special/disk",
+        "/special/null",
+        "/special/secret",
+        "/special/same",
+        "/special/pipe/x",
+        "/names/-dash",
+        "/names/...",
+        "/lost+found",
+        "/links/chain-40",
+        "/links/chain-41",
+        "/links/loop-a",
+        "/links/loop-a/x",
+        "/links/self",
+        "/links/self/",
     ]
     .map(str::to_owned)
     .into();
     for link in [
-        "absolute", "relative", "escape", "escape-absolute", "directory", "directory-slash", "root", "dangling",
-        "dangling-further", "file-slash", "through-file", "here", "up", "other-file-system", "there-and-back", "long",
+        "absolute",
+        "relative",
+        "escape",
+        "escape-absolute",
+        "directory",
+        "directory-slash",
+        "root",
+        "dangling",
+        "dangling-further",
+        "file-slash",
+        "through-file",
+        "here",
+        "up",
+        "other-file-system",
+        "there-and-back",
+        "long",
     ] {
         paths.extend(["", "/", "/.", "/..", "/hostname"].map(|end| format!("/links/{link}{end}")));
     }
@@ -40,7 +102,9 @@ fn paths() -> Vec<String> {
     paths.push(format!("/names/{}", "x".repeat(256)));
     paths.push(format!("/{}", "long/".repeat(900)));
     paths.push(format!("/deep/{}bottom", "level/".repeat(40)));
-    for odd in [r"new\nline", r"\xff\xfe not UTF-8", r"back\\slash", " blank ", r#"quote\"'"#, r"tab\t", "[a]*?"] {
+    for odd in
+        [r"new\nline", r"\xff\xfe not UTF-8", r"back\\slash", " blank ", r#"quote\"'"#, r"tab\t", "[a]*?"]
+    {
         paths.push(format!("/names/{odd}"));
     }
     paths
@@ -49,7 +113,16 @@ fn paths() -> Vec<String> {
 /// Every question that the direct reader knows, about every path.
 fn questions() -> Vec<String> {
     let actions = [
-        "exists", "is-file", "is-dir", "is-symlink", "realpath", "readlink", "ls", "filesize", "cat", "read-file",
+        "exists",
+        "is-file",
+        "is-dir",
+        "is-symlink",
+        "realpath",
+        "readlink",
+        "ls",
+        "filesize",
+        "cat",
+        "read-file",
     ];
     let mut all = Vec::new();
     for path in paths() {
@@ -65,11 +138,23 @@ fn questions() -> Vec<String> {
             all.push(format!("{action} \"{path}\" followsymlinks:true"));
         }
     }
-    for path in ["/", "/etc", "/links", "/names", "/deep", "/boot", "/empty", "/missing", "/etc/hostname", "/links/directory"]
-    {
+    for path in [
+        "/",
+        "/etc",
+        "/links",
+        "/names",
+        "/deep",
+        "/boot",
+        "/empty",
+        "/missing",
+        "/etc/hostname",
+        "/links/directory",
+    ] {
         all.push(format!("find {path}"));
     }
-    for path in ["/sizes/1500001", "/sizes/sparse", "/etc/hostname", "/links/escape", "/links/loop-a", "/missing"] {
+    for path in
+        ["/sizes/1500001", "/sizes/sparse", "/etc/hostname", "/links/escape", "/links/loop-a", "/missing"]
+    {
         all.push(format!("download {path} - | sha256sum"));
     }
     all
@@ -86,8 +171,15 @@ fn device_questions(disks: &[&str], partitions: u32) -> Vec<String> {
     devices.extend(["/dev/sdq", "/dev/sda99", "/dev/vda", "/dev/vda1", "/dev/sda01"].map(str::to_owned));
     for device in devices {
         for action in [
-            "vfs-type", "vfs-label", "vfs-uuid", "blockdev-getsize64", "blockdev-getss", "part-list",
-            "part-get-parttype", "part-to-dev", "part-to-partnum",
+            "vfs-type",
+            "vfs-label",
+            "vfs-uuid",
+            "blockdev-getsize64",
+            "blockdev-getss",
+            "part-list",
+            "part-get-parttype",
+            "part-to-dev",
+            "part-to-partnum",
         ] {
             all.push(format!("{action} {device}"));
         }
@@ -102,7 +194,11 @@ fn agree(drives: &[&Path], before: &str, questions: &[String]) -> usize {
         let mut arguments = vec!["--ro", how];
         for drive in drives {
             let is_raw = drive.extension().is_none();
-            arguments.extend([if is_raw { "--format=raw" } else { "--format" }, "-a", drive.to_str().unwrap()]);
+            arguments.extend([
+                if is_raw { "--format=raw" } else { "--format" },
+                "-a",
+                drive.to_str().unwrap(),
+            ]);
         }
         fish::each(&arguments, before, questions, scratch.path())
     };
@@ -199,12 +295,44 @@ fn mounts_are_made_and_undone_as_by_the_kernel() {
     let disk = made.path("disk");
     images::disk(&disk, Table::Gpt, &[Some(&made.path("root")), Some(&made.path("boot"))]);
     let lines = [
-        "cat /etc/hostname", "mount-ro /dev/sda2 /boot", "umount /", "umount /dev/sda1", "mounts", "mount-ro /dev/sda1 /",
-        "mount-ro /dev/sda2 /missing", "mount-ro /dev/sda2 /etc/hostname", "mount-ro /dev/sda2 relative", "mount-ro /dev/sda9 /boot",
-        "mount-ro /dev/sdx /boot", "mount-ro /dev/sda2 /links/up/boot", "mountpoints", "ls /boot", "umount /", "umount /etc",
-        "umount /boot/grub", "umount /missing", "ls /boot", "cat /boot/outside", "umount /boot/", "ls /boot", "mount-ro /dev/sda2 /home",
-        "ls /home", "umount /dev/sda2", "ls /home", "mount-ro /dev/sda2 /", "ls /", "cat /etc/hostname", "mounts", "umount /", "ls /",
-        "umount-all", "mounts", "ls /", "exists /", "find /", "readlink /x",
+        "cat /etc/hostname",
+        "mount-ro /dev/sda2 /boot",
+        "umount /",
+        "umount /dev/sda1",
+        "mounts",
+        "mount-ro /dev/sda1 /",
+        "mount-ro /dev/sda2 /missing",
+        "mount-ro /dev/sda2 /etc/hostname",
+        "mount-ro /dev/sda2 relative",
+        "mount-ro /dev/sda9 /boot",
+        "mount-ro /dev/sdx /boot",
+        "mount-ro /dev/sda2 /links/up/boot",
+        "mountpoints",
+        "ls /boot",
+        "umount /",
+        "umount /etc",
+        "umount /boot/grub",
+        "umount /missing",
+        "ls /boot",
+        "cat /boot/outside",
+        "umount /boot/",
+        "ls /boot",
+        "mount-ro /dev/sda2 /home",
+        "ls /home",
+        "umount /dev/sda2",
+        "ls /home",
+        "mount-ro /dev/sda2 /",
+        "ls /",
+        "cat /etc/hostname",
+        "mounts",
+        "umount /",
+        "ls /",
+        "umount-all",
+        "mounts",
+        "ls /",
+        "exists /",
+        "find /",
+        "readlink /x",
     ]
     .map(str::to_owned);
     let answered = agree(&[&disk], "run", &lines);
@@ -232,17 +360,23 @@ fn journal_is_replayed(make: &[&str]) {
     // The file in the journal when the power goes: names new, gone and moved, files grown and cut.
     let mut script = String::from("run\nmount /dev/sda /\n");
     for round in 0..20 {
-        script.push_str(&format!("mkdir /new-{round}\nwrite /new-{round}/file \"{}\"\n", "text".repeat(round * 40)));
+        script.push_str(&format!(
+            "mkdir /new-{round}\nwrite /new-{round}/file \"{}\"\n",
+            "text".repeat(round * 40)
+        ));
     }
     script.push_str("rm /etc/hostname\nmv /sizes/300000 /moved\nwrite /etc/fstab new\ntruncate-size /sizes/1500001 70000\n");
-    script.push_str("rm-rf /many\nln-s /moved /links/new\nsync\nwrite /after-sync lost\nrm /moved\n!kill -9 $PPID\n");
+    script.push_str(
+        "rm-rf /many\nln-s /moved /links/new\nsync\nwrite /after-sync lost\nrm /moved\n!kill -9 $PPID\n",
+    );
     let ran = fish::script(&["--format=raw", "-a", shown], &script);
     assert_eq!(ran.code, None, "it was killed: {ran:?}");
     let features = peer("dumpe2fs", &["-h", shown]);
     assert!(features.contains("needs_recovery"), "{features}");
 
     let mut questions = questions();
-    questions.extend(["find /", "cat /moved", "cat /links/new", "cat /etc/fstab", "ls /new-7"].map(str::to_owned));
+    questions
+        .extend(["find /", "cat /moved", "cat /links/new", "cat /etc/fstab", "ls /new-7"].map(str::to_owned));
     questions.extend(["download /sizes/1500001 - | sha256sum", "exists /after-sync"].map(str::to_owned));
     questions.extend((0..20).map(|round| format!("cat /new-{round}/file")));
     let before = peer("sha256sum", &[shown]);
@@ -275,7 +409,8 @@ fn a_journal_of_another_kind_is_not_ignored() {
         let script = "run\nmount /dev/sda /\nwrite /new content\nrm /etc/hostname\nsync\n!kill -9 $PPID\n";
         fish::script(&["--format=raw", "-a", shown], script);
         assert!(peer("dumpe2fs", &["-h", shown]).contains("needs_recovery"));
-        let output = fish::output_of(&["--ro", "-a", shown, "-m", "/dev/sda"], "cat /new\nexists /etc/hostname\n");
+        let output =
+            fish::output_of(&["--ro", "-a", shown, "-m", "/dev/sda"], "cat /new\nexists /etc/hostname\n");
         assert_eq!(output, "content\nfalse\n", "{make:?}");
     }
 }
@@ -319,7 +454,9 @@ fn odd_partition_tables() {
         eprintln!("{what}");
         agree(&[&path], "run", &questions)
     };
-    let poke = |at: u64, bytes: &[u8]| File::options().write(true).open(&path).unwrap().write_all_at(bytes, at).unwrap();
+    let poke = |at: u64, bytes: &[u8]| {
+        File::options().write(true).open(&path).unwrap().write_all_at(bytes, at).unwrap()
+    };
     let size = || std::fs::metadata(&path).unwrap().len();
 
     make(Table::Gpt);

@@ -79,13 +79,15 @@ fn files_and_directories_of_a_guest() {
 fn mounts_can_be_chosen() {
     let guest = Guest::new(Table::Logical);
     let disk = guest.disk();
-    let cat = |arguments: &[&str]| output_of("virt-cat", &[&["--format=raw", "-a", &disk], arguments].concat());
+    let cat =
+        |arguments: &[&str]| output_of("virt-cat", &[&["--format=raw", "-a", &disk], arguments].concat());
     assert_eq!(cat(&["-m", "/dev/sda6", "/grub/grub.cfg"]), "set timeout=5\n");
     assert_eq!(cat(&["-m", "/dev/sda5", "-m", "/dev/sda6:/boot", "/boot/outside"]), "web1\n");
     assert_eq!(cat(&["-m", "/dev/sda5:/:noatime:ext4", "/etc/hostname"]), "web1\n");
     // Two disks are two names.
     let boot = guest.path("boot");
-    let both = ["--format=raw", "-a", &disk, "-a", boot.to_str().unwrap(), "-m", "/dev/sdb", "/grub/grub.cfg"];
+    let both =
+        ["--format=raw", "-a", &disk, "-a", boot.to_str().unwrap(), "-m", "/dev/sdb", "/grub/grub.cfg"];
     assert_eq!(output_of("virt-cat", &both), "set timeout=5\n");
     let error = fails(&run("virt-cat", &["--format=raw", "-a", &disk, "-m", "/dev/sda9", "/x"]));
     assert!(error.starts_with("virt-cat: /dev/sda9 cannot be mounted on /: "), "{error}");
@@ -141,7 +143,10 @@ fn what_the_disks_hold() {
              /dev/sda3 filesystem ext4 bootfs -   8388608  -\n\
              /dev/sdb  filesystem ext4 -      -   25165824 -\n"
         );
-        assert_eq!(list(&["-l", "-h", "--no-title", "--partitions"]).lines().nth(1), Some("/dev/sda2 partition - - - 24M  /dev/sda"));
+        assert_eq!(
+            list(&["-l", "-h", "--no-title", "--partitions"]).lines().nth(1),
+            Some("/dev/sda2 partition - - - 24M  /dev/sda")
+        );
         let uuid = list(&["--uuid", "--csv"]);
         assert!(uuid.lines().next().unwrap().ends_with(ROOT_UUID), "{uuid}");
         let csv = list(&["--all", "--long", "--csv", "--uuid"]);
@@ -154,13 +159,23 @@ fn what_the_disks_hold() {
     let guest = Guest::new(Table::Logical);
     let disk = guest.disk();
     let list = |how: &str| {
-        output_of("virt-filesystems", &[how, "--format=raw", "-a", &disk, "--partitions", "--long", "--csv", "--no-title"])
+        output_of(
+            "virt-filesystems",
+            &[how, "--format=raw", "-a", &disk, "--partitions", "--long", "--csv", "--no-title"],
+        )
     };
     let direct = list("--direct=auto");
     assert_eq!(direct, list("--direct=never"));
     let dump = peer("sfdisk", &["-d", &disk]);
-    assert_eq!(dump.lines().filter(|line| line.contains("start=")).count(), direct.lines().count(), "{direct}");
-    assert!(direct.starts_with("/dev/sda1,partition,-,-,83,1048576,/dev/sda\n/dev/sda2,partition,-,-,05,"), "{direct}");
+    assert_eq!(
+        dump.lines().filter(|line| line.contains("start=")).count(),
+        direct.lines().count(),
+        "{direct}"
+    );
+    assert!(
+        direct.starts_with("/dev/sda1,partition,-,-,83,1048576,/dev/sda\n/dev/sda2,partition,-,-,05,"),
+        "{direct}"
+    );
 }
 
 /// A reader that has seen enough is not an error.
@@ -168,6 +183,7 @@ fn what_the_disks_hold() {
 fn a_closed_pipe_is_no_error() {
     let guest = Guest::new(Table::Gpt);
     let program = system_tests::programs::program("virt-ls");
-    let line = format!("set -o pipefail; {} --format=raw -a {} -R / | head -n 1", program.display(), guest.disk());
+    let line =
+        format!("set -o pipefail; {} --format=raw -a {} -R / | head -n 1", program.display(), guest.disk());
     assert_eq!(peer("bash", &["-c", &line]), "bin\n");
 }

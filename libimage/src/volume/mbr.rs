@@ -71,7 +71,8 @@ fn logical(disk: &Arc<dyn Block>, container: u64, table: &mut Table) -> Result<(
         };
         let Ok(header) = header else { break };
         let [data, link] = [&header.partition_1, &header.partition_2];
-        table.damaged |= data.is_extended() || header.partition_3.sectors != 0 || header.partition_4.sectors != 0;
+        table.damaged |=
+            data.is_extended() || header.partition_3.sectors != 0 || header.partition_4.sectors != 0;
         if data.sectors != 0 {
             table.add(number, data, record + u64::from(data.starting_lba), disk.size());
             number += 1;

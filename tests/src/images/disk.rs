@@ -116,9 +116,8 @@ fn copy_sparse(from: &File, to: &File, start: u64) {
 /// Where the partitions of a disk begin, in bytes, as sfdisk sees it.
 fn starts(path: &Path) -> Vec<u64> {
     let dump = peer("sfdisk", &["-d", text(path)]);
-    let field = |line: &str| -> Option<u64> {
-        line.split_once("start=")?.1.split(',').next()?.trim().parse().ok()
-    };
+    let field =
+        |line: &str| -> Option<u64> { line.split_once("start=")?.1.split(',').next()?.trim().parse().ok() };
     dump.lines().filter_map(field).map(|sector| sector * SECTOR).collect()
 }
 
@@ -130,7 +129,8 @@ fn starts(path: &Path) -> Vec<u64> {
 pub fn part_of(disk: &Path, index: usize) -> PathBuf {
     let dump = peer("sfdisk", &["-d", text(disk)]);
     let start = starts(disk)[index];
-    let line = dump.lines().filter(|line| line.contains("start=")).nth(index).expect("the partition is there");
+    let line =
+        dump.lines().filter(|line| line.contains("start=")).nth(index).expect("the partition is there");
     let size: u64 = line
         .split_once("size=")
         .and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok())

@@ -65,13 +65,17 @@ impl Words<'_> {
             devices.extend(guest.list_partitions()?);
             devices.into_iter().map(|name| (name.to_string(), false)).collect()
         } else {
-            let Some(slash) = word.rfind('/').filter(|_| word.starts_with('/')) else { return Ok(Vec::new()) };
+            let Some(slash) = word.rfind('/').filter(|_| word.starts_with('/')) else {
+                return Ok(Vec::new());
+            };
             let directory = &word[..=slash];
             let mut names = Vec::new();
             for name in guest.ls(directory)? {
                 // Others would have to be quoted.
                 let plain = |name: &&str| !name.contains([' ', '\t', '\n', '"', '\'', '\\']);
-                if let Some(name) = name.to_str().filter(plain).filter(|name| name.starts_with(&word[slash + 1..])) {
+                if let Some(name) =
+                    name.to_str().filter(plain).filter(|name| name.starts_with(&word[slash + 1..]))
+                {
                     let path = format!("{directory}{name}");
                     let is_dir = guest.is_dir(&path[..], IsDirOptions::default().followsymlinks(true))?;
                     names.push((path, is_dir));

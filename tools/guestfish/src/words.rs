@@ -123,7 +123,9 @@ fn tilde(word: &str) -> Vec<u8> {
 /// A user's home directory, from the text of /etc/passwd.
 fn home_of(user: &str, table: &[u8]) -> Option<Vec<u8>> {
     let mut lines = table.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b':'));
-    lines.find_map(|mut fields| (fields.next()? == user.as_bytes()).then(|| fields.nth(4).map(<[u8]>::to_vec))?)
+    lines.find_map(|mut fields| {
+        (fields.next()? == user.as_bytes()).then(|| fields.nth(4).map(<[u8]>::to_vec))?
+    })
 }
 
 #[cfg(test)]

@@ -89,7 +89,8 @@ fn find(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
         if depth > MAX_DEPTH {
             return aside("the tree is too deep");
         }
-        let asked = if depth == 0 { directory.as_bytes().to_vec() } else { join(directory.as_bytes(), &relative) };
+        let asked =
+            if depth == 0 { directory.as_bytes().to_vec() } else { join(directory.as_bytes(), &relative) };
         for (name, kind) in &*vfs.list(&path, &asked)? {
             let shown = if relative.is_empty() { name.clone() } else { join(&relative, name) };
             if *kind == Kind::Directory {
@@ -160,7 +161,9 @@ fn reachable<'a>(
 ) -> Served<Option<Found<'a>>> {
     match vfs.resolve(path.as_bytes(), follow) {
         Ok(found) => Ok(Some(found)),
-        Err(Refusal::Failure(failure)) if nothing.iter().any(|e| e.raw_os_error() == failure.errno) => Ok(None),
+        Err(Refusal::Failure(failure)) if nothing.iter().any(|e| e.raw_os_error() == failure.errno) => {
+            Ok(None)
+        }
         Err(other) => Err(other),
     }
 }

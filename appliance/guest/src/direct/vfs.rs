@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_is_a_part() {
-        let parts = |path| components(path).map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>();
+        let parts =
+            |path| components(path).map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>();
         assert_eq!(parts(b"//a/./b//"), ["a", ".", "b", "."]);
         assert_eq!(parts(b"/a/.."), ["a", ".."]);
         assert_eq!(parts(b"/"), ["."]);
