@@ -5,6 +5,7 @@ use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::archive::{Server, TarInOptions, TarOutOptions};
 use guestd_api::{Failure, GuestString, Worker as _};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// The option of tar for a kind of compression.
 fn filter(compress: Option<&GuestString>) -> Result<Option<&'static str>, Failure> {
@@ -32,9 +33,21 @@ fn extras(
     choices.into_iter().filter(|(wanted, _)| wanted.unwrap_or(false)).map(|(_, option)| option)
 }
 
+impl Worker {
+    /// The place of a directory of the guest, for tar to work in.
+    fn directory(&self, directory: &GuestPath) -> Result<PathBuf, Failure> {
+        let place = self.outside(directory)?;
+        let _guest = self.guest()?;
+        if !directory.path().metadata().map_err(|e| directory.failure(e))?.is_dir() {
+            return Err(Failure::new(format!("{}: not a directory", GuestString::from(directory.as_ref()))));
+        }
+        Ok(place)
+    }
+}
+
 impl Server for Worker {
     fn tar_in(&self, mut tarfile: Input, directory: GuestPath, opts: TarInOptions) -> Result<(), Failure> {
-        let place = self.outside(&directory)?;
+        let place = self.directory(&directory)?;
         let tar = self.tool("tar")?.arg("-x").arg("-f").arg("-").arg("-C").arg(place);
         let tar =
             tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
@@ -50,16 +63,7 @@ impl Server for Worker {
         opts: TarOutOptions,
     ) -> Result<(), Failure> {
         let directory = self.path("directory", directory)?;
-        let place = self.outside(&directory)?;
-        {
-            let _guest = self.guest()?;
-            if !directory.path().metadata().map_err(|e| directory.failure(e))?.is_dir() {
-                return Err(Failure::new(format!(
-                    "{}: not a directory",
-                    GuestString::from(directory.as_ref())
-                )));
-            }
-        }
+        let place = self.directory(&directory)?;
         let mut tar = self.tool("tar")?.arg("-c").arg("-f").arg("-").arg("-C").arg(place);
         tar = tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
         if opts.numericowner.unwrap_or(false) {

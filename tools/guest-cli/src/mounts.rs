@@ -53,6 +53,9 @@ pub fn mount_system(guest: &dyn Actions, read_only: bool, program: &str) -> Resu
             systems.iter().map(|s| s.root.as_str()).collect::<Vec<_>>().join(", ")
         ),
     };
+    for missing in &system.missing {
+        eprintln!("{program}: warning: {missing} is not on these disks");
+    }
     for warning in inspect::mount(guest, &system, read_only)? {
         eprintln!("{program}: warning: {warning}");
     }
