@@ -240,6 +240,49 @@ mod tests {
         assert!(buffer.capacity() < MAX_FRAME * 2, "memory was taken for a length that was refused");
     }
 
+    /// Frames and messages with a few bits turned over: refused or understood, and nothing else.
+    #[test]
+    fn damaged_frames_are_survived() {
+        let mut state = 0x9e37_79b9_u64;
+        let mut number = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let failure = Failure::new("why").with_errno(5);
+        let call = encode(&Call::from(files::Call::chmod { mode: 0o755, path: "/x".into() })).unwrap();
+        let value = encode(&Value::Hash(vec![("a".into(), "b".into()), ("c".into(), "d".into())])).unwrap();
+        let frames = [
+            HELLO,
+            Frame::Call { id: 1, last: true, part: &call },
+            Frame::Reply { id: 300, last: false, part: &value },
+            Frame::Progress { id: 1, position: 1 << 40, total: u64::MAX },
+            Frame::Credit { id: 1, bytes: WINDOW },
+            Frame::Error { id: 7, failure: WireFailure::from(&failure) },
+        ];
+        let (mut whole, mut scratch, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
+        for frame in &frames {
+            write_frame(&mut whole, frame, &mut scratch).unwrap();
+        }
+        let mut understood = 0;
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=number(3) {
+                let at = number(bytes.len());
+                bytes[at] ^= 1 << number(8);
+            }
+            bytes.truncate(bytes.len() - number(4));
+            let mut from = &bytes[..];
+            while let Ok(Some(frame)) = read_frame(&mut from, &mut buffer) {
+                understood += 1;
+                if let Frame::Call { part, .. } | Frame::Reply { part, .. } = frame {
+                    let _ = decode::<Call>(part);
+                    let _ = decode::<Value>(part);
+                }
+            }
+        }
+        assert!(understood > 1000 && buffer.capacity() <= 2 * MAX_FRAME, "{understood}");
+    }
+
     #[test]
     fn messages_are_small_and_whole() {
         let call = Call::from(files::Call::chmod { mode: 0o755, path: "/x".into() });

@@ -1,7 +1,8 @@
 //! ext2, ext3 and ext4, read only: the journal is replayed in memory, nothing is ever written.
 //!
-//! Paths given to this view have no symbolic links in them. Directories that were read are remembered,
-//! within bounds: whoever follows paths asks for the same few again and again.
+//! Paths given to this view have no symbolic links in them, and lead through directories that it listed
+//! before. What an entry says it is, its inode must say too, so no link is ever followed here. Directories
+//! that were read are remembered, within bounds: whoever follows paths asks for the same few again and again.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,12 +10,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
+use rustix::io::Errno;
 
 use crate::block::Block;
 use crate::error::{Error, Result};
 
 /// Names kept in memory, in all directories together.
 const MAX_REMEMBERED: usize = 200_000;
+/// Where the superblock lies.
+const SUPERBLOCK: u64 = 1024;
+/// As many groups as 32 TiB have with the smallest blocks.
+const MAX_GROUPS: u64 = 1 << 22;
+/// Reads below this are small; so much is read around them.
+const SMALL: usize = 1024;
+const AROUND: usize = 64 * 1024;
+/// The longest target of a symbolic link.
+const MAX_TARGET: u64 = 4095;
 /// Bytes given to a reader at a time.
 const PIECE: usize = 256 * 1024;
 
@@ -59,13 +70,59 @@ pub enum Kind {
     Special,
 }
 
-/// Reads through a [`Block`].
-struct Reader(Arc<dyn Block>);
+/// Reads through a [`Block`]. Descriptors are asked for one by one, so what lies around a small piece is kept.
+struct Reader {
+    block: Arc<dyn Block>,
+    start: u64,
+    kept: Vec<u8>,
+}
 
 impl Ext4Read for Reader {
     fn read(&mut self, start: u64, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.0.read_at(into, start)?)
+        if into.len() >= SMALL {
+            return Ok(self.block.read_at(into, start)?);
+        }
+        if let Some(bytes) = self.find(start, into.len()) {
+            into.copy_from_slice(bytes);
+            return Ok(());
+        }
+        let around = self.block.size().saturating_sub(start).min(AROUND as u64) as usize;
+        self.kept.resize(around.max(into.len()), 0);
+        self.start = start;
+        if let Err(error) = self.block.read_at(&mut self.kept, start) {
+            self.kept.clear();
+            return Err(error.into());
+        }
+        into.copy_from_slice(&self.kept[..into.len()]);
+        Ok(())
     }
+}
+
+impl Reader {
+    fn find(&self, start: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        self.kept.get(at..at.checked_add(length)?)
+    }
+}
+
+/// Checks the sizes in the superblock before anything is allocated for what they claim, as the kernel does.
+fn check_size(block: &dyn Block) -> Result<()> {
+    let mut superblock = [0; 1024];
+    block.read_at(&mut superblock, SUPERBLOCK)?;
+    let u32_at =
+        |at: usize| superblock.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let is_64bit = u32_at(0x60) & 0x80 != 0;
+    let high = if is_64bit { u64::from(u32_at(0x150)) << 32 } else { 0 };
+    let (blocks, per_group) = (high | u64::from(u32_at(4)), u64::from(u32_at(0x20)));
+    let size = u128::from(blocks) << (u32_at(0x18).min(16) + 10);
+    if size > u128::from(block.size()) {
+        let what = format!("the file system has {size} bytes, and the device only {}", block.size());
+        return Err(Error::corrupt(block.name(), what));
+    }
+    if per_group == 0 || blocks / per_group > MAX_GROUPS {
+        return Err(Error::corrupt(block.name(), format!("its groups have {per_group} blocks each")));
+    }
+    Ok(())
 }
 
 impl Ext {
@@ -81,7 +138,9 @@ impl Ext {
             }
             other => Error::corrupt(&name, other.to_string()),
         };
-        let inner = Ext4::load(Box::new(Reader(block))).map_err(failed)?;
+        check_size(&*block)?;
+        let reader = Reader { block, start: 0, kept: Vec::new() };
+        let inner = Ext4::load(Box::new(reader)).map_err(failed)?;
         Ok(Ext { inner, name, remembered: RefCell::default() })
     }
 
@@ -98,6 +157,7 @@ impl Ext {
         if let Some(known) = self.remembered.borrow().directories.get(path) {
             return Ok(Rc::clone(known));
         }
+        self.inode(path, Kind::Directory, Errno::NOTDIR)?;
         let mut listing = Listing::new();
         for entry in self.inner.read_dir(as_path(path)?).map_err(path_error)? {
             let entry = entry.map_err(path_error)?;
@@ -116,13 +176,18 @@ impl Ext {
         Ok(listing)
     }
 
-    /// Size in bytes of what `path` leads to, links followed.
+    /// Size in bytes of what is at `path`.
     ///
     /// # Errors
     /// As `stat` would give.
     pub fn size(&self, path: &[u8]) -> Result<u64, PathError> {
-        let metadata: Metadata = self.inner.metadata(as_path(path)?).map_err(path_error)?;
-        Ok(metadata.len())
+        Ok(self.inner.symlink_metadata(as_path(path)?).map_err(path_error)?.len())
+    }
+
+    /// The inode at a path, which must be of a kind.
+    fn inode(&self, path: &[u8], kind: Kind, otherwise: Errno) -> Result<Metadata, PathError> {
+        let metadata = self.inner.symlink_metadata(as_path(path)?).map_err(path_error)?;
+        if kind_of(metadata.file_type()) == kind { Ok(metadata) } else { Err(errno(otherwise)) }
     }
 
     /// The target of a symbolic link.
@@ -130,6 +195,9 @@ impl Ext {
     /// # Errors
     /// As `readlink` would give.
     pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, PathError> {
+        if self.inode(path, Kind::Symlink, Errno::INVAL)?.len() > MAX_TARGET {
+            return Err(PathError::NotServed("a symbolic link is too long".to_owned()));
+        }
         let target = self.inner.read_link(as_path(path)?).map_err(path_error)?;
         Ok(<ext4_view::PathBuf as AsRef<[u8]>>::as_ref(&target).to_vec())
     }
@@ -143,6 +211,7 @@ impl Ext {
         path: &[u8],
         sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), PathError> {
+        self.inode(path, Kind::File, Errno::ISDIR)?;
         let mut file = self.inner.open(as_path(path)?).map_err(path_error)?;
         let mut buffer = vec![0; PIECE];
         loop {
@@ -163,7 +232,7 @@ impl Ext {
 }
 
 fn as_path(path: &[u8]) -> Result<ext4_view::Path<'_>, PathError> {
-    ext4_view::Path::try_from(path).map_err(|_| errno(rustix::io::Errno::NAMETOOLONG))
+    ext4_view::Path::try_from(path).map_err(|_| errno(Errno::NAMETOOLONG))
 }
 
 fn kind_of(kind: ext4_view::FileType) -> Kind {
@@ -178,12 +247,11 @@ fn kind_of(kind: ext4_view::FileType) -> Kind {
     }
 }
 
-fn errno(errno: rustix::io::Errno) -> PathError {
+fn errno(errno: Errno) -> PathError {
     PathError::Errno(errno.into())
 }
 
 fn path_error(error: Ext4Error) -> PathError {
-    use rustix::io::Errno;
     match error {
         Ext4Error::NotFound => errno(Errno::NOENT),
         Ext4Error::NotADirectory => errno(Errno::NOTDIR),
