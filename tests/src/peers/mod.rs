@@ -11,11 +11,12 @@ mod images;
 mod table;
 mod text;
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 
@@ -56,8 +57,10 @@ pub fn compare(table: &str) -> Result<()> {
 
 /// The two programs, each in a directory where it is called `qemu-img`.
 struct Peers {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     ours: PathBuf,
+    /// What was prepared once, by the command that did it: many cases begin alike.
+    prepared: Mutex<HashMap<String, Arc<OnceLock<PathBuf>>>>,
 }
 
 impl Peers {
@@ -65,7 +68,28 @@ impl Peers {
         let directory = tempfile::tempdir()?;
         let ours = directory.path().to_owned();
         std::os::unix::fs::symlink(program("img"), ours.join("qemu-img"))?;
-        Ok(Peers { _directory: directory, ours })
+        Ok(Peers { directory, ours, prepared: Mutex::default() })
+    }
+
+    /// Lets `command` prepare the two empty directories: once, and from then on its result is copied.
+    fn prepare(&self, command: &str, directories: [&Path; 2]) -> Result<()> {
+        let slot = {
+            let mut prepared = self.prepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(prepared.entry(command.to_owned()).or_default())
+        };
+        if slot.get().is_none() {
+            // Two cases may do the same work at the same time: the first one to finish is kept.
+            let directory = tempfile::Builder::new().tempdir_in(self.directory.path())?.keep();
+            checked(&directory, command)?;
+            let _ = slot.set(directory);
+        }
+        let from = slot.get().context("What was prepared is gone")?;
+        let from = from.join(".");
+        for directory in directories {
+            let status = Command::new("cp").arg("-a").arg(&from).arg(directory).status()?;
+            ensure!(status.success(), "Cannot copy {} to {}", from.display(), directory.display());
+        }
+        Ok(())
     }
 
     /// Everything that differs in one case; nothing if all is as it should be.
@@ -76,16 +100,14 @@ impl Peers {
         std::fs::create_dir(&ours)?;
         let mut report = String::new();
         let mut seen = (Images::look(&real)?, Images::look(&ours)?);
-        for step in &case.steps {
+        for (index, step) in case.steps.iter().enumerate() {
             if step.prepare {
-                for directory in [&real, &ours] {
-                    let output = shell(directory, &step.command, None)?;
-                    ensure!(
-                        output.status.success(),
-                        "{} failed: {}",
-                        step.command,
-                        String::from_utf8_lossy(&output.stderr)
-                    );
+                // Where absolute paths are written down nothing can be copied.
+                if index == 0 && !step.command.contains("$PWD") {
+                    self.prepare(&step.command, [&real, &ours])?;
+                } else {
+                    checked(&real, &step.command)?;
+                    checked(&ours, &step.command)?;
                 }
                 seen = (Images::look(&real)?, Images::look(&ours)?);
                 continue;
@@ -102,6 +124,13 @@ impl Peers {
         }
         Ok(report)
     }
+}
+
+/// Runs a command of the real programs that must succeed.
+fn checked(directory: &Path, command: &str) -> Result<()> {
+    let output = shell(directory, command, None)?;
+    ensure!(output.status.success(), "{command} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 fn shell(directory: &Path, command: &str, first_in_path: Option<&Path>) -> Result<Output> {
