@@ -126,7 +126,7 @@ fn damaged(whole: &[u8], meaning: &[usize], numbers: &mut Numbers) -> Arc<dyn Bl
 
 #[test]
 fn damage_is_survived() {
-    let mut numbers = Numbers(0x5eed_0f_d15c);
+    let mut numbers = Numbers(0x005e_ed0f_d15c);
     // Without checksums, which stop most of the damage at the door, and with.
     for (label, make) in [
         ("gpt", &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"][..]),
