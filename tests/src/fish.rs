@@ -13,6 +13,15 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Lets a program find `home` as its user's home directory, and the appliance where it is all the same.
+///
+/// # Panics
+/// When there is no place for appliances.
+pub fn at_home<'a>(command: &'a mut Command, home: &Path) -> &'a mut Command {
+    let cache = appliance_engine::build::cache_dir().expect("appliances have a place");
+    command.env("HOME", home).env("DISKWRIGHT_CACHE", cache)
+}
+
 /// What a run printed, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {

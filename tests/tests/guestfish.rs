@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use system_tests::fish::{Ran, command, feed, output_of, script};
+use system_tests::fish::{Ran, at_home, command, feed, output_of, script};
 use system_tests::images::{self, Table};
 use system_tests::programs::{output_of as run_tool, peer, program, run};
 use tempfile::TempDir;
@@ -34,7 +34,8 @@ impl Scratch {
     fn run(&self, lines: &str) -> Ran {
         let disk = self.text("disk");
         let mut command = command(&["--format=raw", "-a", &disk, "-m", "/dev/sda"]);
-        feed(command.current_dir(self.directory.path()).env("HOME", self.directory.path()), lines.as_bytes())
+        at_home(&mut command, self.directory.path());
+        feed(command.current_dir(self.directory.path()), lines.as_bytes())
     }
 
     /// The same; it must succeed in silence.
@@ -473,7 +474,7 @@ fn a_session_at_a_terminal() {
     );
     let mut terminal = Command::new("script");
     terminal.args(["-q", "-e", "-c", &line, "/dev/null"]);
-    terminal.env("HOME", scratch.directory.path()).env("TERM", "xterm");
+    at_home(&mut terminal, scratch.directory.path()).env("TERM", "xterm");
     let lines = [
         "cat /missing\n",
         "list-filesy\t\n",

@@ -42,6 +42,9 @@ pub struct FileStorage {
     device: bool,
     /// Flushing does nothing.
     unsynced: AtomicBool,
+    /// Changes that are complete, and how many of them are known to be durable.
+    changes: AtomicU64,
+    durable: AtomicU64,
 }
 
 impl FileStorage {
@@ -124,21 +127,35 @@ impl FileStorage {
             read_only: access != Access::Write,
             device,
             unsynced: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
         })
     }
 
-    /// From now on [`Block::flush`] returns at once, and data is durable when the kernel gets to it: for files
-    /// that are worth nothing until they are finished.
+    /// From now on [`Block::flush`] returns at once, and data is durable when the kernel gets to it or
+    /// [`sync`](Self::sync) is called: for files that are worth nothing until they are finished.
     pub fn leave_flushes_to_kernel(&self) {
         self.unsynced.store(true, Ordering::Relaxed);
     }
 
-    /// Makes the file durable, also after [`leave_flushes_to_kernel`](Self::leave_flushes_to_kernel).
+    /// Makes everything written before this call durable, whatever was said before.
     ///
     /// # Errors
-    /// When it cannot be written out.
+    /// When the system cannot.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|source| Error::io("flush", &self.name, source))
+        // Counted before: what is changed meanwhile may or may not be covered.
+        let changes = self.changes.load(Ordering::Acquire);
+        if self.durable.load(Ordering::Acquire) >= changes {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|source| Error::io("flush", &self.name, source))?;
+        self.durable.fetch_max(changes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// A change is complete: the next flush has something to do.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The path it was opened by.
@@ -230,6 +247,7 @@ impl Block for FileStorage {
             .write_all_at(buf, offset)
             .map_err(|source| Error::io_at("write to", &self.name, offset, source))?;
         self.size.fetch_max(end, Ordering::AcqRel);
+        self.changed();
         Ok(())
     }
 
@@ -248,6 +266,7 @@ impl Block for FileStorage {
         };
         if done {
             self.size.fetch_max(end, Ordering::AcqRel);
+            self.changed();
             return Ok(());
         }
         self.write_zero_bytes(range)
@@ -260,7 +279,9 @@ impl Block for FileStorage {
             return Ok(());
         }
         self.forget_extent();
-        self.try_fallocate(FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, &range).map(drop)
+        self.try_fallocate(FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, &range)?;
+        self.changed();
+        Ok(())
     }
 
     fn flush(&self) -> Result<()> {
@@ -313,6 +334,10 @@ impl Block for FileStorage {
         let _one_at_a_time = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget_extent();
         let old = self.size();
+        if size == old {
+            // Not only for speed: ext4 writes a file that was cut off out at once when it is closed.
+            return Ok(());
+        }
         let grown = old..size.max(old);
         match preallocation {
             Preallocation::Off | Preallocation::Metadata => {}
@@ -333,11 +358,9 @@ impl Block for FileStorage {
                 }
             }
         }
-        // Cutting a new file to the length it has makes ext4 write all of it out when it is closed.
-        if size != old {
-            self.file.set_len(size).map_err(|source| Error::io("resize", &self.name, source))?;
-        }
+        self.file.set_len(size).map_err(|source| Error::io("resize", &self.name, source))?;
         self.size.store(size, Ordering::Release);
+        self.changed();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with};
 use rustix::io::Errno;
 
 use super::file::{FileOptions, FileStorage};
@@ -123,7 +123,15 @@ impl Replacement {
                 temporary
             }
         };
-        fs::rename(&named, &pending.target).map_err(|source| {
+        // Changing places, not renaming over the old file: ext4 would write all data out at once then, which
+        // is the caller's to ask for. Without an old file, or where it is not known, a rename does.
+        let exchanged = self.old.is_some()
+            && renameat_with(CWD, &named, CWD, &pending.target, RenameFlags::EXCHANGE).is_ok();
+        let done = match exchanged {
+            true => fs::remove_file(&named),
+            false => fs::rename(&named, &pending.target),
+        };
+        done.map_err(|source| {
             let _ = fs::remove_file(&named);
             io(source)
         })

@@ -237,9 +237,8 @@ impl Job<'_> {
         let size = self.source.size();
         let said = || format!("{}: error while converting {}", target.display(), format.name());
         let replacement = Replacement::new(&path).with_context(said)?;
-        if cache == Cache::Unsafe {
-            replacement.storage().leave_flushes_to_kernel();
-        }
+        // Until it has its name nothing depends on the order of writes.
+        replacement.storage().leave_flushes_to_kernel();
         let layout = options.target().with_context(said)?;
         let built = build(replacement.storage(), layout, size).with_context(said)?;
         let backing = open_backing(&path, &options)
@@ -254,6 +253,9 @@ impl Job<'_> {
         }
         built.block().flush()?;
         drop(built);
+        if cache != Cache::Unsafe {
+            replacement.storage().sync()?;
+        }
         replacement.commit()?;
         Ok(())
     }
