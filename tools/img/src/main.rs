@@ -1,6 +1,7 @@
 //! `img`: creates, converts, checks, resizes and snapshots disk images, in qemu-img's dialect.
 
 mod arguments;
+mod audit;
 mod check;
 mod convert;
 mod create;
@@ -18,8 +19,15 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] =
-    &[check::COMMAND, convert::COMMAND, create::COMMAND, info::COMMAND, resize::COMMAND, snapshot::COMMAND];
+const COMMANDS: &[Command] = &[
+    audit::COMMAND,
+    check::COMMAND,
+    convert::COMMAND,
+    create::COMMAND,
+    info::COMMAND,
+    resize::COMMAND,
+    snapshot::COMMAND,
+];
 
 fn main() -> ExitCode {
     cli::interrupt::watch();
