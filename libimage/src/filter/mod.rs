@@ -2,12 +2,16 @@
 
 pub mod concat;
 pub mod fault;
+pub mod scratch;
 pub mod slice;
 pub mod trace;
+pub mod undo;
 pub mod watch;
 
 pub use concat::Concat;
 pub use fault::Fault;
+pub use scratch::Scratch;
 pub use slice::Slice;
 pub use trace::{Event, Trace};
+pub use undo::Undo;
 pub use watch::Watch;
