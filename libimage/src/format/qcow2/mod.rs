@@ -13,6 +13,7 @@ mod cache;
 mod check;
 mod compress;
 mod create;
+mod data;
 mod extension;
 mod header;
 mod image;

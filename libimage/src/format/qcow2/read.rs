@@ -106,7 +106,7 @@ impl Qcow2 {
     fn read_run(&self, source: Source, buf: &mut [u8], at: u64, generation: u64) -> Result<()> {
         match source {
             Source::Zero(_) => buf.fill(0),
-            Source::Data(host) => read_padded(&*self.file, buf, host.0)?,
+            Source::Data(host) => self.read_data(buf, host, at)?,
             Source::Backing => match self.backing()? {
                 Some(backing) => read_padded(&*backing, buf, at)?,
                 None => buf.fill(0),

@@ -157,42 +157,6 @@ impl Qcow2 {
         }
         meta.commit()
     }
-
-    /// Makes host bytes read as zeroes in the way that was asked for.
-    fn prepare_space(&self, start: u64, end: u64, how: Preallocation) -> Result<()> {
-        let growable = self.file.limits().growable;
-        let size = self.file.size();
-        match how {
-            // What was in use before may hold anything; what lies behind the end is zero.
-            Preallocation::Off | Preallocation::Metadata => {
-                let stale = if growable { end.min(size) } else { end };
-                match start < stale {
-                    true => self.file.write_zeroes(start..stale, Zero::MayUnmap),
-                    false => Ok(()),
-                }
-            }
-            Preallocation::Falloc if growable => {
-                if start < size {
-                    self.file.write_zeroes(start..end.min(size), Zero::KeepAllocated)?;
-                }
-                if start > size {
-                    self.file.resize(start, Preallocation::Off)?;
-                }
-                if end > size { self.file.resize(end, Preallocation::Falloc) } else { Ok(()) }
-            }
-            Preallocation::Falloc => self.file.write_zeroes(start..end, Zero::KeepAllocated),
-            Preallocation::Full => {
-                let zeroes = vec![0; (end - start).min(1 << 20) as usize];
-                let mut at = start;
-                while at < end {
-                    let part = (end - at).min(zeroes.len() as u64);
-                    write_all(&*self.file, zeroes.get(..part as usize).unwrap_or_default(), at)?;
-                    at += part;
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 impl Meta {

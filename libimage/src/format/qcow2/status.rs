@@ -52,14 +52,14 @@ impl Qcow2 {
     /// Stored bytes; preallocated ones that nobody has written yet are holes of the file.
     fn data_extent(&self, host: u64, run: u64) -> Result<Extent> {
         let data = Extent::data(run, host);
-        if !self.has_unwritten_data()? {
+        if !self.stored_zeroes_are_zeroes() || !self.has_unwritten_data()? {
             return Ok(data);
         }
-        let size = self.file.size();
+        let size = self.data_file().size();
         if host >= size {
             return Ok(Extent { zero: true, ..data });
         }
-        let stored = self.file.status(host..(host + run).min(size))?;
+        let stored = self.data_status(host..(host + run).min(size))?;
         let length = if stored.zero && host + stored.length >= size { run } else { stored.length };
         Ok(Extent { zero: stored.zero, ..data.with_length(length) })
     }

@@ -12,7 +12,6 @@ use super::image::Qcow2;
 use super::map::{Lookup, Source};
 use super::meta::Meta;
 use super::read::View;
-use super::storage::write_all;
 use super::table::{L2Entry, Mapping, entry_at, set_entry_at};
 use super::units::{Geometry, GuestCluster, GuestOffset, HostOffset, HostRun};
 use crate::block::Block;
@@ -212,7 +211,7 @@ impl Qcow2 {
                 }
                 Plan::InPlace { host, length, _in_use } => {
                     let part = rest.get(..length as usize).unwrap_or(rest);
-                    write_all(&*self.file, part, host.0)?;
+                    self.write_data(part, host, at)?;
                     part.len()
                 }
                 Plan::Remap { claim, host, clusters, pending, fresh } => {
@@ -262,9 +261,7 @@ impl Qcow2 {
             Writability::Allocate => {
                 let run = meta.allocate(count)?;
                 let host = g.host_start(run.first);
-                let limits = self.file.limits();
-                let fresh = limits.growable && limits.zero_init && host.0 >= self.file.size();
-                (host, run.count, Some(run), fresh)
+                (host, run.count, Some(run), self.is_fresh(host))
             }
         };
         let claim = Claim::new(self, &mut meta, cluster, clusters);
@@ -300,25 +297,26 @@ impl Qcow2 {
         let skip_head = head == 0 || (fresh && self.reads_as_zero(at - head as u64, head as u64)?);
         let skip_tail = tail == 0 || (fresh && self.hidden_or_zero(end, tail as u64)?);
         let (head, tail) = (if skip_head { 0 } else { head }, if skip_tail { 0 } else { tail });
-        let target = host.0 + g.within(at) - head as u64;
+        let (start, target) = (at - head as u64, host.0 + g.within(at) - head as u64);
+        let write = |bytes: &[u8], at: u64| self.write_data(bytes, HostOffset(target + (at - start)), at);
         if head == 0 && tail == 0 {
-            write_all(&*self.file, data, target)?;
+            write(data, at)?;
         } else if data.len() <= MAX_BOUNCE {
             let mut bounce = vec![0; head + data.len() + tail];
             let (before, rest) = bounce.split_at_mut(head);
             let (middle, after) = rest.split_at_mut(data.len());
-            self.read_old(before, at - head as u64)?;
+            self.read_old(before, start)?;
             middle.copy_from_slice(data);
             self.read_old(after, end)?;
-            write_all(&*self.file, &bounce, target)?;
+            write(&bounce, start)?;
         } else {
             let mut around = vec![0; head];
-            self.read_old(&mut around, at - head as u64)?;
-            write_all(&*self.file, &around, target)?;
-            write_all(&*self.file, data, target + head as u64)?;
+            self.read_old(&mut around, start)?;
+            write(&around, start)?;
+            write(data, at)?;
             around = vec![0; tail];
             self.read_old(&mut around, end)?;
-            write_all(&*self.file, &around, target + (head + data.len()) as u64)?;
+            write(&around, end)?;
         }
         self.publish_run(claim, host, clusters, pending)?;
         Ok(data.len())
