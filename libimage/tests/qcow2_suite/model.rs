@@ -34,7 +34,10 @@ struct World {
 }
 
 impl World {
-    fn new(dir: &Path, setup: Setup) -> Self {
+    fn new(dir: &Path, mut setup: Setup) -> Self {
+        if setup.options.data_file.is_some() {
+            setup.options.data_file = Some(dir.join("data.raw").to_str().unwrap().to_owned());
+        }
         let mut random = Random::new(setup.seed);
         let path = dir.join("image.qcow2");
         let mut options = setup.options.clone();
@@ -49,7 +52,9 @@ impl World {
             model[..shared].copy_from_slice(&bytes[..shared]);
             (path, bytes)
         });
-        let image = Qcow2::create(Arc::new(FileStorage::create(&path).unwrap()), &options).unwrap();
+        let file = Arc::new(FileStorage::create(&path).unwrap());
+        let data = options.data_file.as_ref().map(|name| Arc::new(FileStorage::create(name).unwrap()) as _);
+        let image = Qcow2::create_with_data(file, data, &options).unwrap();
         let mut world = World {
             path,
             backing,
@@ -70,6 +75,16 @@ impl World {
             let backing = Arc::new(Raw::new(Arc::new(storage(path, options))));
             self.image.as_ref().unwrap().set_backing(Some(backing));
         }
+    }
+
+    /// The image opened anew, with its data file.
+    fn reopen(&self) -> Qcow2 {
+        let image = open(&self.path).unwrap();
+        assert_eq!(image.data_file_name().unwrap(), self.setup.options.data_file);
+        if let Some(name) = &self.setup.options.data_file {
+            image.set_data_file(Arc::new(storage(Path::new(name), FileOptions::default()))).unwrap();
+        }
+        image
     }
 
     fn image(&self) -> &Qcow2 {
@@ -124,7 +139,7 @@ impl World {
                     *expected = *found;
                 }
             }
-            13..=15 => {
+            13..=15 if self.setup.options.data_file.is_none() => {
                 let cluster = self.setup.options.cluster_size;
                 let start = start - start % cluster;
                 let length = cluster.min(self.model.len() as u64 - start) as usize;
@@ -133,10 +148,10 @@ impl World {
                 self.image().write_compressed_data(start, &bytes).unwrap();
                 self.model[start as usize..][..length].copy_from_slice(&bytes);
             }
-            16 => self.image().flush().unwrap(),
+            13..=16 => self.image().flush().unwrap(),
             17 => {
                 self.image.take().unwrap().close().unwrap();
-                self.image = Some(open(&self.path).unwrap());
+                self.image = Some(self.reopen());
                 self.attach();
             }
             18 => {
@@ -148,7 +163,9 @@ impl World {
                 if v3 || self.snapshots.is_empty() {
                     let size = self.random.below(2 * self.setup.options.size / 512) * 512 + 512;
                     let how = match self.random.below(4) {
-                        0 if self.backing.is_none() && size >= self.model.len() as u64 => {
+                        0 if (self.backing.is_none() || self.setup.options.extended_l2)
+                            && size >= self.model.len() as u64 =>
+                        {
                             Preallocation::Metadata
                         }
                         _ => Preallocation::Off,
@@ -200,7 +217,7 @@ impl World {
         self.image.take().unwrap().close().unwrap();
         assert_clean(&self.path);
         assert_content(&self.path, &self.model);
-        let image = Arc::new(open(&self.path).unwrap());
+        let image = Arc::new(self.reopen());
         self.image = None;
         for (name, content) in &self.snapshots {
             let view = image.open_snapshot(name).unwrap();
@@ -212,6 +229,10 @@ impl World {
         }
         self.image = Arc::into_inner(image);
         self.attach();
+        if let Some(name) = self.setup.options.data_file.as_ref().filter(|_| self.setup.options.data_file_raw)
+        {
+            assert_same(&std::fs::read(name).unwrap(), &self.model, "the raw data file");
+        }
         // Space is bounded: each distinct state at most once, plus tables and slack for fragments.
         let states: u64 = self.snapshots.iter().map(|(_, content)| content.len() as u64).sum();
         let peak = 2 * self.setup.options.size;
@@ -299,6 +320,46 @@ fn zstd() {
         let mut setup = setup(3, bits, 16, seed);
         setup.options.compression = CompressionType::Zstd;
         play(setup);
+    }
+}
+
+#[test]
+fn subclusters() {
+    for (seed, bits) in [(80, 14), (81, 15), (82, 16), (83, 18)] {
+        let mut setup = setup(3, bits, 16, seed);
+        setup.options.extended_l2 = true;
+        play(setup);
+    }
+}
+
+#[test]
+fn subclusters_over_backing_files() {
+    for (seed, bits, backing) in [(85, 14, 200_000), (86, 16, 1_000_000), (87, 14, 8 << 20)] {
+        let mut setup = setup(3, bits, if seed == 86 { 2 } else { 16 }, seed);
+        setup.options.extended_l2 = true;
+        setup.options.preallocation = if seed == 85 { Preallocation::Metadata } else { Preallocation::Off };
+        play(Setup { backing: Some(backing), ..setup });
+    }
+}
+
+#[test]
+fn data_files() {
+    for (seed, bits, raw, extended) in [
+        (90, 9, false, false),
+        (91, 12, true, false),
+        (92, 16, false, false),
+        (93, 16, true, false),
+        (94, 14, false, true),
+        (95, 16, true, true),
+    ] {
+        let mut setup = Setup { snapshots: false, ..setup(3, bits, 16, seed) };
+        setup.options.data_file = Some(String::new());
+        setup.options.data_file_raw = raw;
+        setup.options.extended_l2 = extended;
+        play(setup.clone());
+        if !raw {
+            play(Setup { backing: Some(600_000), ..setup });
+        }
     }
 }
 

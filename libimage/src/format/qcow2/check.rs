@@ -6,7 +6,7 @@
 use super::image::Qcow2;
 use super::meta::Meta;
 use super::references::References;
-use super::table::{L1Entry, L2Entry, entry_at, set_entry_at};
+use super::table::{L1Entry, L2Entry};
 use super::units::{HostCluster, HostOffset};
 use crate::block::Block;
 use crate::error::{Error, Result};
@@ -217,22 +217,27 @@ impl Meta {
         let verb = if repair { "Repairing" } else { "ERROR" };
         for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
             let offset = table.0 + page;
-            for index in 0..(g.page_size() / 8) as usize {
-                let entry = L2Entry(entry_at(self.l2.load(&*self.file, offset)?, index).unwrap_or(0));
-                if entry.is_compressed() || entry.raw_offset() == 0 {
+            for index in 0..g.entries_per_page() {
+                let page = self.l2.load(&*self.file, offset)?;
+                let Some(entry) = L2Entry::read(page, index, g) else { break };
+                if entry.is_compressed() || !entry.has_cluster(g) {
                     continue;
                 }
                 let cluster = g.host_cluster(HostOffset(entry.raw_offset()));
-                let Ok(refcount) = self.refcount(cluster) else { continue };
+                // In a data file nothing is ever shared.
+                let refcount = if g.data_file { Ok(1) } else { self.refcount(cluster) };
+                let Ok(refcount) = refcount else { continue };
                 if (refcount == 1) == entry.is_copied() {
                     continue;
                 }
-                let text =
-                    format!("{verb} OFLAG_COPIED data cluster: l2_entry={:x} refcount={refcount}", entry.0);
+                let text = format!(
+                    "{verb} OFLAG_COPIED data cluster: l2_entry={:x} refcount={refcount}",
+                    entry.word
+                );
                 if repair {
                     report.fixed_corruption(text);
                     let entry = entry.with_copied(refcount == 1);
-                    set_entry_at(self.l2.load_mut(&*self.file, offset)?, index, entry.0);
+                    entry.write(self.l2.load_mut(&*self.file, offset)?, index, g);
                 } else {
                     report.corruption(text);
                 }

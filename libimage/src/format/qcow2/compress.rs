@@ -9,13 +9,13 @@ use std::sync::{Arc, PoisonError};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::alloc::InUse;
+use super::claim::Claim;
 use super::header::CompressionType;
 use super::image::Qcow2;
 use super::meta::Meta;
 use super::storage::{read_padded, write_all};
 use super::table::{Compressed, L2Entry, touched_by};
 use super::units::{Geometry, GuestOffset, HostCluster, HostOffset, HostRun};
-use super::write::Claim;
 use crate::block::{Block, check_range};
 use crate::error::{Error, Result};
 
@@ -251,6 +251,9 @@ impl Qcow2 {
     pub(super) fn write_packed(&self, offset: u64, packed: &[u8]) -> Result<()> {
         let g = self.geometry;
         self.begin_write(offset, 1)?;
+        if g.data_file {
+            return Err(Error::unsupported(self.file.name(), "Operation not supported"));
+        }
         if !g.is_aligned(offset) || packed.is_empty() || packed.len() as u64 >= g.cluster_size() {
             let what = format!(
                 "a compressed write must cover one whole cluster of {} bytes and be smaller than it",
@@ -297,6 +300,9 @@ impl Qcow2 {
             let what = "a compressed write must cover exactly one cluster";
             return Err(Error::unsupported(self.file.name(), what));
         }
+        if self.geometry.data_file {
+            return Err(Error::unsupported(self.file.name(), "Operation not supported"));
+        }
         match Compressor::new(self.compression, self.geometry, None).compress(data) {
             Some(packed) => self.write_packed(offset, &packed),
             None => self.write_at(data, offset),
@@ -323,7 +329,13 @@ mod tests {
     fn both_codecs_restore_and_tolerate_trailing_bytes() {
         for kind in [CompressionType::Zlib, CompressionType::Zstd] {
             for bits in [9, 12, 16, 21] {
-                let geometry = Geometry { version: 3, cluster_bits: bits, refcount_order: 4 };
+                let geometry = Geometry {
+                    version: 3,
+                    cluster_bits: bits,
+                    refcount_order: 4,
+                    extended: false,
+                    data_file: false,
+                };
                 let data = sample(3, 1 << bits);
                 let mut packed = Compressor::new(kind, geometry, None).compress(&data).unwrap();
                 let length = packed.len();
@@ -345,7 +357,8 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        let geometry = Geometry { version: 3, cluster_bits: 16, refcount_order: 4 };
+        let geometry =
+            Geometry { version: 3, cluster_bits: 16, refcount_order: 4, extended: false, data_file: false };
         for kind in [CompressionType::Zlib, CompressionType::Zstd] {
             assert!(Compressor::new(kind, geometry, None).compress(&noise).is_none());
         }

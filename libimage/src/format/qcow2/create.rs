@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use super::extension::Extensions;
-use super::header::{CompressionType, Header, compatible, incompatible};
+use super::header::{CompressionType, Header, autoclear, compatible, incompatible};
 use super::image::{OpenOptions, Qcow2};
 use super::refcount;
 use super::storage::{table_bytes, write_all};
 use super::units::Geometry;
 use crate::block::{Block, Preallocation};
 use crate::error::{Error, Result};
+
+/// Bytes of a cluster that is large enough for subclusters of a sector each.
+const MIN_EXTENDED_CLUSTER: u64 = 16384;
 
 /// What a new image should be like.
 #[derive(Debug, Clone)]
@@ -35,6 +38,12 @@ pub struct CreateOptions {
     pub backing_file: Option<String>,
     /// Its format.
     pub backing_format: Option<String>,
+    /// Divide clusters into 32 subclusters each (clusters of 16 KiB at least).
+    pub extended_l2: bool,
+    /// Keep guest data in a file of this name, which [`Qcow2::create_with_data`] is given.
+    pub data_file: Option<String>,
+    /// Keep that file a raw image of the disk.
+    pub data_file_raw: bool,
 }
 
 impl Default for CreateOptions {
@@ -49,6 +58,9 @@ impl Default for CreateOptions {
             preallocation: Preallocation::Off,
             backing_file: None,
             backing_format: None,
+            extended_l2: false,
+            data_file: None,
+            data_file_raw: false,
         }
     }
 }
@@ -57,8 +69,21 @@ impl CreateOptions {
     /// Checks that the options go together; returns what they mean.
     fn geometry(&self) -> Result<Geometry> {
         let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
+        let needs_v3 = |what: &str| {
+            let level = "compatibility level 1.1 and above (use version=v3 or greater)";
+            Err(Error::Invalid(format!("{what} {level}")))
+        };
+        let v2 = self.version < 3;
+        if self.extended_l2 && v2 {
+            return needs_v3("Extended L2 entries are only supported with");
+        }
         if !self.cluster_size.is_power_of_two() || !(512..=2 << 20).contains(&self.cluster_size) {
             return invalid("Cluster size must be a power of two between 512 and 2048k");
+        }
+        if self.extended_l2 && self.cluster_size < MIN_EXTENDED_CLUSTER {
+            return Err(Error::Invalid(format!(
+                "Extended L2 entries are only supported with cluster sizes of at least {MIN_EXTENDED_CLUSTER} bytes"
+            )));
         }
         if self.version != 2 && self.version != 3 {
             return Err(Error::Invalid(format!(
@@ -66,36 +91,43 @@ impl CreateOptions {
                 self.version
             )));
         }
-        if self.version < 3 && self.lazy_refcounts {
-            return invalid(
-                "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or greater)",
-            );
-        }
-        if !self.refcount_bits.is_power_of_two() || self.refcount_bits > 64 {
-            return invalid("Refcount width must be a power of two and may not exceed 64 bits");
-        }
-        if self.version < 3 && self.refcount_bits != 16 {
-            return invalid(
-                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
-            );
-        }
-        if self.version < 3 && self.compression != CompressionType::Zlib {
-            return invalid(
-                "Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)",
-            );
-        }
-        if self.backing_file.is_some() && self.preallocation != Preallocation::Off {
+        let backing = self.backing_file.is_some();
+        if backing && self.preallocation != Preallocation::Off && !self.extended_l2 {
             return invalid(
                 "Backing file and preallocation can only be used at the same time if extended_l2 is on",
             );
         }
-        if self.backing_file.is_none() && self.backing_format.is_some() {
+        if !backing && self.backing_format.is_some() {
             return invalid("Backing format cannot be used without backing file");
+        }
+        if v2 && self.lazy_refcounts {
+            return needs_v3("Lazy refcounts only supported with");
+        }
+        if !self.refcount_bits.is_power_of_two() || self.refcount_bits > 64 {
+            return invalid("Refcount width must be a power of two and may not exceed 64 bits");
+        }
+        if v2 && self.refcount_bits != 16 {
+            let what = "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)";
+            return invalid(what);
+        }
+        if self.data_file_raw && self.data_file.is_none() {
+            return invalid("data-file-raw requires data-file");
+        }
+        if self.data_file_raw && backing {
+            return invalid("Backing file and data-file-raw cannot be used at the same time");
+        }
+        if self.data_file.is_some() && v2 {
+            return needs_v3("External data files are only supported with");
+        }
+        if v2 && self.compression != CompressionType::Zlib {
+            return needs_v3("Non-zlib compression type is only supported with");
         }
         Ok(Geometry {
             version: self.version,
             cluster_bits: self.cluster_size.trailing_zeros(),
             refcount_order: self.refcount_bits.trailing_zeros(),
+            extended: self.extended_l2,
+            data_file: self.data_file.is_some(),
         })
     }
 
@@ -113,7 +145,13 @@ impl CreateOptions {
     /// A header of these options for tests of what hangs from it.
     #[cfg(test)]
     pub(super) fn empty_header(&self) -> Header {
-        self.header(self.geometry().unwrap_or(Geometry { version: 3, cluster_bits: 16, refcount_order: 4 }))
+        self.header(self.geometry().unwrap_or(Geometry {
+            version: 3,
+            cluster_bits: 16,
+            refcount_order: 4,
+            extended: false,
+            data_file: false,
+        }))
     }
 
     fn header(&self, geometry: Geometry) -> Header {
@@ -122,7 +160,12 @@ impl CreateOptions {
             extensions.add_feature_names();
         }
         extensions.set_backing_format(self.backing_format.as_deref());
-        let zstd = self.compression != CompressionType::Zlib;
+        extensions.set_data_file(self.data_file.as_deref());
+        let features = [
+            (self.compression != CompressionType::Zlib, incompatible::COMPRESSION),
+            (self.extended_l2, incompatible::EXTENDED_L2),
+            (self.data_file.is_some(), incompatible::DATA_FILE),
+        ];
         Header {
             geometry,
             size: 0,
@@ -132,9 +175,9 @@ impl CreateOptions {
             refcount_table_clusters: 1,
             snapshot_count: 0,
             snapshots_offset: 0,
-            incompatible: if zstd { incompatible::COMPRESSION } else { 0 },
+            incompatible: features.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum(),
             compatible: if self.lazy_refcounts { compatible::LAZY_REFCOUNTS } else { 0 },
-            autoclear: 0,
+            autoclear: if self.data_file_raw { autoclear::RAW_DATA_FILE } else { 0 },
             compression: self.compression,
             extensions,
             backing_name: self.backing_file.clone().filter(|name| !name.is_empty()),
@@ -150,7 +193,25 @@ impl Qcow2 {
     /// With QEMU's words for options that do not go together; then nothing was written. And when the file
     /// cannot be written: it is no image then.
     pub fn create(file: Arc<dyn Block>, options: &CreateOptions) -> Result<Self> {
+        Self::create_with_data(file, None, options)
+    }
+
+    /// The same for an image that keeps its data in `data`, the file that the options name. What that file
+    /// held is gone too.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::create`]; and when only one of the name and the file is given.
+    pub fn create_with_data(
+        file: Arc<dyn Block>,
+        data: Option<Arc<dyn Block>>,
+        options: &CreateOptions,
+    ) -> Result<Self> {
         options.validate()?;
+        if data.is_some() != options.data_file.is_some() {
+            return Err(Error::Invalid(
+                "A data file is needed where one is named, and only there".to_owned(),
+            ));
+        }
         let geometry = options.geometry()?;
         let header = options.header(geometry);
         let cluster = geometry.cluster_size();
@@ -173,6 +234,10 @@ impl Qcow2 {
         write_all(&*file, &header.encode(file.name())?, 0)?;
 
         let image = Self::open(file, OpenOptions::default())?;
+        if let Some(data) = data {
+            data.resize(0, Preallocation::Off)?;
+            image.set_data_file(data)?;
+        }
         let size = options.size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
         if size > 0 {
             image.resize(size, options.preallocation)?;

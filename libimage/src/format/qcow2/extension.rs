@@ -11,6 +11,7 @@ const END: u32 = 0;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const BITMAPS: u32 = 0x2385_2875;
+const DATA_FILE: u32 = 0x4441_5441;
 
 const FEATURE_ENTRY: usize = 48;
 
@@ -94,6 +95,23 @@ impl Extensions {
         }
     }
 
+    /// The name of the file that holds guest data.
+    pub(super) fn data_file(&self) -> Option<&str> {
+        self.find(DATA_FILE).and_then(|data| std::str::from_utf8(data).ok()).filter(|name| !name.is_empty())
+    }
+
+    /// Replaces, or removes, the name of the data file.
+    pub(super) fn set_data_file(&mut self, name: Option<&str>) {
+        let position = self.list.iter().position(|extension| extension.id == DATA_FILE);
+        self.list.retain(|extension| extension.id != DATA_FILE);
+        if let Some(name) = name {
+            // QEMU has it behind the backing format.
+            let after_format = usize::from(self.find(BACKING_FORMAT).is_some());
+            let data = name.as_bytes().to_owned();
+            self.list.insert(position.unwrap_or(after_format), Extension { id: DATA_FILE, data });
+        }
+    }
+
     /// True if the image says that it has persistent bitmaps.
     pub(super) fn has_bitmaps(&self) -> bool {
         self.find(BITMAPS).is_some()
@@ -142,14 +160,12 @@ impl Extensions {
                 let name = std::str::from_utf8(name.get(..end)?).ok()?;
                 (*head == [kind, bit] && !name.is_empty() && !name.contains(char::is_control)).then_some(name)
             });
-            let _ = match (name, KNOWN.iter().find(|(known, _)| kind == 0 && *known == bit)) {
-                (Some(name), _) => write!(text, "{separator}{name}"),
-                (None, Some((_, name))) => write!(text, "{separator}{name}"),
-                (None, None) => {
-                    unknown |= 1u64 << bit;
-                    Ok(())
+            match name {
+                Some(name) => {
+                    let _ = write!(text, "{separator}{name}");
                 }
-            };
+                None => unknown |= 1u64 << bit,
+            }
         }
         if unknown != 0 {
             let separator = if text.is_empty() { "" } else { ", " };
@@ -158,9 +174,6 @@ impl Extensions {
         text
     }
 }
-
-/// Incompatible bits that have a name in the specification but are not served here.
-const KNOWN: [(u8, &str); 2] = [(2, "external data file"), (4, "extended L2 entries")];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -187,7 +200,6 @@ mod tests {
     #[test]
     fn feature_bits_are_named() {
         let mut extensions = Extensions::default();
-        assert_eq!(extensions.feature_names(0, 1 << 2), "external data file");
         assert_eq!(extensions.feature_names(0, 1 << 9), "Unknown incompatible feature: 200");
         extensions.add_feature_names();
         assert_eq!(extensions.feature_names(0, 0b1_1000), "compression type, extended L2 entries");

@@ -27,10 +27,11 @@ const MAX_BACKING_NAME: u32 = 1023;
 pub(super) mod incompatible {
     pub(in super::super) const DIRTY: u64 = 1;
     pub(in super::super) const CORRUPT: u64 = 1 << 1;
+    pub(in super::super) const DATA_FILE: u64 = 1 << 2;
     pub(in super::super) const COMPRESSION: u64 = 1 << 3;
     pub(in super::super) const EXTENDED_L2: u64 = 1 << 4;
     /// What this code can serve.
-    pub(in super::super) const SUPPORTED: u64 = DIRTY | CORRUPT | COMPRESSION;
+    pub(in super::super) const SUPPORTED: u64 = DIRTY | CORRUPT | DATA_FILE | COMPRESSION | EXTENDED_L2;
 }
 
 /// Feature bits that may be ignored.
@@ -41,7 +42,7 @@ pub(super) mod compatible {
 /// Feature bits that a writer which does not know them must clear.
 pub(super) mod autoclear {
     pub(in super::super) const BITMAPS: u64 = 1;
-    pub(super) const RAW_DATA_FILE: u64 = 2;
+    pub(in super::super) const RAW_DATA_FILE: u64 = 2;
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
@@ -163,7 +164,14 @@ impl Header {
                 "Reference count entry width too large; may not exceed 64 bits",
             ));
         }
-        let geometry = Geometry { version, cluster_bits, refcount_order };
+        let features = if v3 { raw.incompatible_features.get() } else { 0 };
+        let geometry = Geometry {
+            version,
+            cluster_bits,
+            refcount_order,
+            extended: features & incompatible::EXTENDED_L2 != 0,
+            data_file: features & incompatible::DATA_FILE != 0,
+        };
         let mut cluster = vec![0; file.size().min(geometry.cluster_size()) as usize];
         file.read_at(&mut cluster, 0)?;
 
@@ -200,7 +208,14 @@ impl Header {
             let features = extensions.feature_names(0, unknown_bits);
             return Err(Error::unsupported(name, format!("Unsupported qcow2 feature(s): {features}")));
         }
-        if autoclear & autoclear::RAW_DATA_FILE != 0 {
+        if geometry.extended && cluster_bits < 14 {
+            let what = format!(
+                "qcow2: cluster size {} is too small for extended L2 entries (at least 16384 bytes)",
+                geometry.cluster_size()
+            );
+            return Err(Error::corrupt(name, what));
+        }
+        if autoclear & autoclear::RAW_DATA_FILE != 0 && !geometry.data_file {
             return Err(Error::corrupt(name, "data-file-raw requires a data file"));
         }
         match raw.crypt_method.get() {

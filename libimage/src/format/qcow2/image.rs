@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::compress::{Compressor, Unpacked};
-use super::header::{CompressionType, Header, field, incompatible};
+use super::header::{CompressionType, Header, autoclear, field, incompatible};
 use super::meta::Meta;
 use super::read::View;
 use super::snapshot;
@@ -62,6 +62,10 @@ pub struct Qcow2 {
     /// Nothing was written yet: feature bits still stand as they were found.
     pristine: AtomicBool,
     pub(super) sparse_data: OnceLock<bool>,
+    /// Where guest data lies, if not in the image file.
+    pub(super) external: OnceLock<Arc<dyn Block>>,
+    /// That file is a raw image of the disk by itself.
+    pub(super) raw_external: bool,
 }
 
 impl Qcow2 {
@@ -89,6 +93,7 @@ impl Qcow2 {
 
     fn assemble(file: Arc<dyn Block>, header: Header, read_only: bool, options: OpenOptions) -> Result<Self> {
         let (geometry, compression, size) = (header.geometry, header.compression, header.size);
+        let raw_external = header.autoclear & autoclear::RAW_DATA_FILE != 0;
         let mut meta = Meta::load(Arc::clone(&file), header, options.cache_bytes)?;
         let (snapshots, result) = snapshot::read(&*file, &meta.header);
         meta.snapshots = snapshots;
@@ -113,6 +118,8 @@ impl Qcow2 {
             open_views: AtomicU32::new(0),
             pristine: AtomicBool::new(true),
             sparse_data: OnceLock::new(),
+            external: OnceLock::new(),
+            raw_external,
         })
     }
 
@@ -247,6 +254,7 @@ impl Qcow2 {
     /// Checks a write's range, and updates the feature bits before the first one.
     pub(super) fn begin_write(&self, offset: u64, length: u64) -> Result<()> {
         self.writable()?;
+        self.need_data_file()?;
         check_range(self, offset, length)?;
         if self.pristine.load(Ordering::Acquire) {
             let mut meta = self.meta_write()?;
@@ -334,7 +342,13 @@ impl Block for Qcow2 {
             meta.check_usable()?;
             meta.is_dirty() || meta.freeing.has_waiting()
         };
-        if dirty { self.meta_write()?.commit() } else { self.file.flush() }
+        if dirty {
+            return self.meta_write()?.commit();
+        }
+        if let Some(data) = self.external_data_file() {
+            data.flush()?;
+        }
+        self.file.flush()
     }
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
@@ -366,6 +380,7 @@ impl Block for Qcow2 {
     }
 
     fn allocated_bytes(&self) -> Option<u64> {
-        self.file.allocated_bytes()
+        let data = self.external_data_file().map_or(Some(0), Block::allocated_bytes)?;
+        Some(self.file.allocated_bytes()?.saturating_add(data))
     }
 }

@@ -1,6 +1,6 @@
 //! What there is to say about an image, for `info`.
 
-use super::header::{CompressionType, compatible, incompatible};
+use super::header::{CompressionType, autoclear, compatible, incompatible};
 use super::image::Qcow2;
 use super::snapshot::Snapshot;
 use super::storage::read_padded;
@@ -28,6 +28,10 @@ pub struct Info {
     pub corrupt: bool,
     /// Subclusters are used.
     pub extended_l2: bool,
+    /// The file that holds guest data, as the header has it. `Some("")` if it has no name there.
+    pub data_file: Option<String>,
+    /// That file is a raw image of the disk by itself.
+    pub data_file_raw: bool,
     /// The backing file as the header has it.
     pub backing_file: Option<String>,
     /// Its format.
@@ -78,6 +82,8 @@ impl Qcow2 {
             dirty: header.has(incompatible::DIRTY),
             corrupt: header.has(incompatible::CORRUPT),
             extended_l2: header.has(incompatible::EXTENDED_L2),
+            data_file: g.data_file.then(|| header.extensions.data_file().unwrap_or_default().to_owned()),
+            data_file_raw: header.autoclear & autoclear::RAW_DATA_FILE != 0,
             backing_file: header.backing_name.clone(),
             backing_format: header.extensions.backing_format().map(str::to_owned),
             snapshots: meta.snapshots.clone(),

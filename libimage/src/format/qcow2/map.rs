@@ -4,7 +4,8 @@
 //! large ones. Looking up needs no exclusive access; a page that is not cached is reported as missing.
 
 use super::meta::Meta;
-use super::table::{Compressed, L1Entry, L2Entry, Mapping, entry_at};
+use super::subcluster::Part;
+use super::table::{BadEntry, Compressed, L1Entry, L2Entry, Mapping};
 use super::units::{GuestCluster, GuestOffset, HostOffset};
 use crate::error::{Error, Result};
 
@@ -15,6 +16,8 @@ pub(super) enum Source {
     Zero(Option<HostOffset>),
     /// The backing file, or zeroes without one.
     Backing,
+    /// The same; a host cluster at the offset is kept for what will be written.
+    Reserved(HostOffset),
     /// The image file, from this offset on.
     Data(HostOffset),
     /// One compressed cluster.
@@ -39,9 +42,10 @@ pub(super) struct EntryPlace {
 impl Meta {
     /// Where the entry for `cluster` lies in `table`.
     pub(super) fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> EntryPlace {
-        let byte = self.geometry.l2_index(cluster) * 8;
+        let size = self.geometry.l2_entry_size();
+        let byte = self.geometry.l2_index(cluster) * size;
         let page = self.geometry.page_size();
-        EntryPlace { page: table.0 + (byte & !(page - 1)), index: ((byte & (page - 1)) / 8) as usize }
+        EntryPlace { page: table.0 + (byte & !(page - 1)), index: ((byte & (page - 1)) / size) as usize }
     }
 
     /// Finds the source of up to `length` bytes from `at` on, by the given L1 table.
@@ -86,21 +90,34 @@ impl Meta {
         page: &[u8],
         first: usize,
         mut position: u64,
-        end: u64,
+        request_end: u64,
         run: &mut Option<(Source, u64)>,
     ) -> Result<(u64, bool)> {
         let g = self.geometry;
         let mut index = first;
-        while position < end {
-            let Some(entry) = entry_at(page, index) else { break };
+        while position < request_end {
+            let Some(entry) = L2Entry::read(page, index, g) else { break };
             let inside = g.within(position);
-            let source = match self.decode(L2Entry(entry)) {
+            let source = match self.decode(entry, g.guest_cluster(GuestOffset(position))) {
+                Ok(Mapping::Mixed(host, map)) => {
+                    // Part by part; the next round begins where this cluster goes on.
+                    let (part, length) = map.run(g.subcluster(position) as u32);
+                    let source = source_of_part(part, host, inside);
+                    let end = (g.subcluster(position) + u64::from(length)) * g.unit_size();
+                    let length = (end - inside).min(request_end - position);
+                    if !extend(run, source, length) {
+                        return Ok((position, false));
+                    }
+                    position += length;
+                    index += usize::from(end == g.cluster_size());
+                    continue;
+                }
                 Ok(mapping) => source_of(mapping, inside),
                 // Damage ends a run; a request that begins with it fails.
                 Err(error) if run.is_none() => return Err(error),
                 Err(_) => return Ok((position, false)),
             };
-            let part = (g.cluster_size() - inside).min(end - position);
+            let part = (g.cluster_size() - inside).min(request_end - position);
             if !extend(run, source, part) {
                 return Ok((position, false));
             }
@@ -110,9 +127,16 @@ impl Meta {
         Ok((position, true))
     }
 
-    /// Decodes an entry, or says what is wrong with it.
-    pub(super) fn decode(&self, entry: L2Entry) -> Result<Mapping> {
-        entry.decode(self.geometry).map_err(|bad| Error::corrupt(self.file.name(), bad.text(entry)))
+    /// Decodes the entry of `cluster`, or says what is wrong with it.
+    pub(super) fn decode(&self, entry: L2Entry, cluster: GuestCluster) -> Result<Mapping> {
+        let mut result = entry.decode(self.geometry);
+        if self.geometry.data_file
+            && let Ok(Mapping::Data(host) | Mapping::Mixed(Some(host), _)) = result
+            && host.0 != self.geometry.guest_start(cluster).0
+        {
+            result = Err(BadEntry::Displaced);
+        }
+        result.map_err(|bad| Error::corrupt(self.file.name(), bad.text(entry)))
     }
 
     /// The entry for `cluster` in the active tables, loading what is needed.
@@ -121,16 +145,27 @@ impl Meta {
         let Some(table) = self.l2_table(entry)? else { return Ok(L2Entry::UNALLOCATED) };
         let place = self.entry_place(table, cluster);
         let page = self.l2.load(&*self.file, place.page)?;
-        Ok(L2Entry(entry_at(page, place.index).unwrap_or(0)))
+        Ok(L2Entry::read(page, place.index, self.geometry).unwrap_or(L2Entry::UNALLOCATED))
     }
 }
 
 fn source_of(mapping: Mapping, inside: u64) -> Source {
     match mapping {
-        Mapping::Unallocated => Source::Backing,
+        Mapping::Unallocated | Mapping::Mixed(..) => Source::Backing,
         Mapping::Zero(host) => Source::Zero(host.map(|host| HostOffset(host.0 + inside))),
         Mapping::Data(host) => Source::Data(HostOffset(host.0 + inside)),
         Mapping::Compressed(compressed) => Source::Compressed(compressed),
+    }
+}
+
+fn source_of_part(part: Part, host: Option<HostOffset>, inside: u64) -> Source {
+    let host = host.map(|host| HostOffset(host.0 + inside));
+    match (part, host) {
+        (Part::Data, Some(host)) => Source::Data(host),
+        (Part::Zero, host) => Source::Zero(host),
+        (Part::Below, Some(host)) => Source::Reserved(host),
+        // Stored without a place is refused when the entry is decoded.
+        (Part::Below | Part::Data, None) => Source::Backing,
     }
 }
 
@@ -144,9 +179,9 @@ fn extend(run: &mut Option<(Source, u64)>, source: Source, length: u64) -> bool 
         Some((first, total)) => {
             let follows = match (*first, source) {
                 (Source::Zero(None), Source::Zero(None)) | (Source::Backing, Source::Backing) => true,
-                (Source::Zero(Some(a)), Source::Zero(Some(b))) | (Source::Data(a), Source::Data(b)) => {
-                    a.0 + *total == b.0
-                }
+                (Source::Zero(Some(a)), Source::Zero(Some(b)))
+                | (Source::Data(a), Source::Data(b))
+                | (Source::Reserved(a), Source::Reserved(b)) => a.0 + *total == b.0,
                 _ => false,
             };
             if follows {

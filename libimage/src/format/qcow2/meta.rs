@@ -60,6 +60,8 @@ impl Kind {
 /// The metadata of an open image.
 pub(super) struct Meta {
     pub(super) file: Arc<dyn Block>,
+    /// Where guest data lies, if not in the same file.
+    pub(super) external: Option<Arc<dyn Block>>,
     pub(super) geometry: Geometry,
     pub(super) header: Header,
     pub(super) l1: Vec<u64>,
@@ -114,6 +116,7 @@ impl Meta {
             marked_for_writing: false,
             header,
             file,
+            external: None,
         })
     }
 
@@ -129,6 +132,9 @@ impl Meta {
     /// Makes all metadata durable, together with all data that it points at.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.check_usable()?;
+        if let Some(data) = &self.external {
+            data.flush()?;
+        }
         let file = Arc::clone(&self.file);
         self.refcounts.blocks.write_back(&*file)?;
         if !self.refcounts.table_dirty.is_empty() {
@@ -250,7 +256,9 @@ impl Meta {
                 part.copy_from_slice(self.l2.load(&*self.file, offset)?);
             }
             // What a shared table points at is shared: none of its entries is the only reference.
-            for entry in bytes.chunks_exact_mut(8) {
+            // (Nothing of a data file is ever shared, and there the flag has another meaning.)
+            let entries = if g.data_file { &mut [][..] } else { &mut bytes[..] };
+            for entry in entries.chunks_exact_mut(g.l2_entry_size() as usize) {
                 if let Some(first) = entry.first_mut() {
                     *first &= 0x7f;
                 }
@@ -283,10 +291,11 @@ impl Meta {
             return Ok(());
         }
         self.check_places()?;
-        if self.header.autoclear != 0 {
-            // Bitmaps do not learn of our writes: without their bit they count as inconsistent.
-            self.header.autoclear = 0;
-            self.write_header_field(field::AUTOCLEAR, &[0; 8])?;
+        // Bitmaps do not learn of our writes: without their bit they count as inconsistent.
+        let kept = self.header.autoclear & autoclear::RAW_DATA_FILE;
+        if self.header.autoclear != kept {
+            self.header.autoclear = kept;
+            self.write_header_field(field::AUTOCLEAR, &kept.to_be_bytes())?;
         }
         self.metadata_map();
         self.marked_for_writing = true;
@@ -326,16 +335,30 @@ impl Meta {
     /// Stops all writing and sets the header's corrupt bit; returns the error to report.
     pub(super) fn found_corruption(&mut self, cluster: HostCluster, what: &str) -> Error {
         let text = format!("cluster {} {what}", cluster.0);
-        if self.broken.is_none() {
-            if self.geometry.version >= 3 && !self.header.has(incompatible::CORRUPT) {
-                self.header.incompatible |= incompatible::CORRUPT;
-                let bytes = self.header.incompatible.to_be_bytes();
-                // Best effort: the error below is what counts.
-                let _ = self.write_header_field(field::INCOMPATIBLE, &bytes);
-            }
-            self.broken = Some(text.clone());
-        }
+        self.mark_corrupt(text.clone());
         Error::corrupt_at(self.file.name(), self.geometry.host_start(cluster).0, text)
+    }
+
+    /// Marks the image as damaged if `error` says so, for damage that is met while writing; returns the error.
+    pub(super) fn signal(&mut self, error: Error) -> Error {
+        if let Error::Corrupt { what, .. } = &error {
+            let what = what.clone();
+            self.mark_corrupt(what);
+        }
+        error
+    }
+
+    fn mark_corrupt(&mut self, what: String) {
+        if self.broken.is_some() {
+            return;
+        }
+        if self.geometry.version >= 3 && !self.header.has(incompatible::CORRUPT) {
+            self.header.incompatible |= incompatible::CORRUPT;
+            let bytes = self.header.incompatible.to_be_bytes();
+            // Best effort: the error that is reported is what counts.
+            let _ = self.write_header_field(field::INCOMPATIBLE, &bytes);
+        }
+        self.broken = Some(what);
     }
 
     /// Refuses a write to clusters that metadata occupies.

@@ -107,7 +107,7 @@ impl Qcow2 {
         match source {
             Source::Zero(_) => buf.fill(0),
             Source::Data(host) => self.read_data(buf, host, at)?,
-            Source::Backing => match self.backing()? {
+            Source::Backing | Source::Reserved(_) => match self.backing()? {
                 Some(backing) => read_padded(&*backing, buf, at)?,
                 None => buf.fill(0),
             },
@@ -124,7 +124,7 @@ impl Qcow2 {
             for &(source, run) in &runs.list {
                 let zero = match source {
                     Source::Zero(_) => true,
-                    Source::Backing => match self.backing()? {
+                    Source::Backing | Source::Reserved(_) => match self.backing()? {
                         None => true,
                         Some(backing) => self.backing_is_zero(&*backing, at + done, run)?,
                     },

@@ -287,7 +287,14 @@ mod tests {
     #[test]
     fn counts_of_every_width() {
         for order in 0..=6 {
-            let max = Geometry { version: 3, cluster_bits: 9, refcount_order: order }.max_refcount();
+            let max = Geometry {
+                version: 3,
+                cluster_bits: 9,
+                refcount_order: order,
+                extended: false,
+                data_file: false,
+            }
+            .max_refcount();
             let mut block = vec![0; 64];
             let entries = 512 >> order;
             for index in 0..entries {

@@ -11,7 +11,8 @@ use super::compress::is_valid_flag;
 use super::meta::Meta;
 use super::refcount::BLOCK_OFFSET;
 use super::storage::{read_padded, read_table};
-use super::table::{L1Entry, L2Entry, Mapping, entry_at, set_entry_at};
+use super::subcluster::Subclusters;
+use super::table::{L1Entry, L2Entry, Mapping};
 use super::units::{Geometry, HostCluster, HostOffset};
 use crate::error::Result;
 
@@ -143,13 +144,13 @@ impl Meta {
             let mut expected = None;
             for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
                 let offset = table.0 + page;
-                for index in 0..(g.page_size() / 8) as usize {
+                for index in 0..g.entries_per_page() {
                     let bytes = self.l2.load(&*self.file, offset)?;
-                    let entry = L2Entry(entry_at(bytes, index).unwrap_or(0));
+                    let Some(entry) = L2Entry::read(bytes, index, g) else { break };
                     let repaired = check_entry(g, entry, active, &mut expected, references, report, fix);
                     if let Some(repaired) = repaired {
                         let bytes = self.l2.load_mut(&*self.file, offset)?;
-                        set_entry_at(bytes, index, repaired.0);
+                        repaired.write(bytes, index, g);
                     }
                 }
             }
@@ -242,61 +243,101 @@ fn check_entry(
     report: &mut Report,
     fix: Option<Fix>,
 ) -> Option<L2Entry> {
-    if entry.0 == 0 {
+    if entry == L2Entry::UNALLOCATED {
         return None;
     }
     if entry.is_compressed() {
-        let mut repaired = None;
-        if !is_valid_flag(entry) {
-            let offset = entry.0 & 0x00ff_ffff_ffff_ffff;
-            let text = format!("coffset={offset:#x}: copied flag must never be set for compressed clusters");
-            if fix == Some(Fix::All) {
-                report.fixed_corruption(format!("Repairing: {text}"));
-                repaired = Some(entry.with_copied(false));
-            } else {
-                report.corruption(format!("ERROR: {text}"));
-            }
-        }
-        match entry.decode(g) {
-            Ok(Mapping::Compressed(place)) => references.add(place.offset.0, place.length, report),
-            _ => report
-                .corruption(format!("ERROR: compressed cluster descriptor {:#x} points too far", entry.0)),
-        }
-        if active {
-            report.allocated_clusters += 1;
-            report.compressed_clusters += 1;
-            report.fragmented_clusters += 1;
-        }
-        return repaired;
+        return check_compressed(g, entry, active, references, report, fix);
     }
     if entry.has_reserved_bits() {
-        report.corruption(format!("ERROR found l2 entry with reserved bits set: {:x}", entry.0));
+        report.corruption(format!("ERROR found l2 entry with reserved bits set: {:x}", entry.word));
     }
     let offset = entry.raw_offset();
-    if offset == 0 {
+    if !entry.has_cluster(g) {
+        if entry.map.data() != 0 {
+            report.corruption("ERROR: Unallocated cluster has non-zero subcluster allocation map".to_owned());
+        }
         return None;
     }
+    if entry.map.is_contradictory() {
+        report.corruption(format!(
+            "ERROR offset={offset:x}: Allocated cluster has corrupted subcluster allocation bitmap"
+        ));
+    }
+    let mut repaired = None;
     if !g.is_aligned(offset) {
-        if entry.has_zero_flag() {
+        // Where nothing of it is read, giving it up is no loss.
+        let holds_data = if g.extended { entry.map.data() != 0 } else { !entry.has_zero_flag(g) };
+        if holds_data {
+            let what =
+                format!("ERROR offset={offset:x}: Data cluster is not properly aligned; L2 entry corrupted.");
+            report.corruption(what);
+        } else {
             let text = format!(
                 "offset={offset:x}: Preallocated cluster is not properly aligned; L2 entry corrupted."
             );
             if fix == Some(Fix::All) {
                 report.fixed_corruption(format!("Repairing {text}"));
-                return Some(L2Entry::ZERO);
+                repaired = Some(L2Entry { word: L2Entry::zero(g).word, map: entry.map });
+            } else {
+                report.corruption(format!("ERROR {text}"));
             }
-            report.corruption(format!("ERROR {text}"));
-        } else {
-            let what =
-                format!("ERROR offset={offset:x}: Data cluster is not properly aligned; L2 entry corrupted.");
-            report.corruption(what);
         }
+    }
+    if repaired.is_some() {
+        return repaired;
     }
     if active {
         report.allocated_clusters += 1;
         report.fragmented_clusters += u64::from(expected.is_some_and(|expected| expected != offset));
         *expected = Some(offset.saturating_add(g.cluster_size()));
     }
-    references.add(offset, g.cluster_size(), report);
+    if !g.data_file {
+        references.add(offset, g.cluster_size(), report);
+    }
     None
+}
+
+/// The same for a compressed cluster.
+fn check_compressed(
+    g: Geometry,
+    entry: L2Entry,
+    active: bool,
+    references: &mut References,
+    report: &mut Report,
+    fix: Option<Fix>,
+) -> Option<L2Entry> {
+    let mut repaired = None;
+    if !is_valid_flag(entry) {
+        let offset = entry.word & 0x00ff_ffff_ffff_ffff;
+        let text = format!("coffset={offset:#x}: copied flag must never be set for compressed clusters");
+        if fix == Some(Fix::All) {
+            report.fixed_corruption(format!("Repairing: {text}"));
+            repaired = Some(entry.with_copied(false));
+        } else {
+            report.corruption(format!("ERROR: {text}"));
+        }
+    }
+    if g.data_file {
+        report.corruption(format!("ERROR compressed cluster with data file, entry={:#x}", entry.word));
+        return repaired;
+    }
+    if entry.map != Subclusters::NONE {
+        report.corruption(format!(
+            "ERROR compressed cluster with non-zero subcluster allocation bitmap, entry={:#x}",
+            entry.word
+        ));
+        return repaired;
+    }
+    match entry.decode(g) {
+        Ok(Mapping::Compressed(place)) => references.add(place.offset.0, place.length, report),
+        _ => report
+            .corruption(format!("ERROR: compressed cluster descriptor {:#x} points too far", entry.word)),
+    }
+    if active {
+        report.allocated_clusters += 1;
+        report.compressed_clusters += 1;
+        report.fragmented_clusters += 1;
+    }
+    repaired
 }

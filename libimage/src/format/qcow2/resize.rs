@@ -7,7 +7,7 @@ use super::header::{MAX_L1_BYTES, field};
 use super::image::Qcow2;
 use super::meta::{Kind, Meta};
 use super::storage::{table_bytes, write_all};
-use super::table::{L1Entry, L2Entry};
+use super::table::{L1Entry, L2Entry, Mapping};
 use super::units::{Geometry, GuestCluster, GuestOffset, HostCluster, HostOffset, HostRun};
 use super::zero::Clear;
 use crate::block::{Block, Preallocation, Zero};
@@ -30,7 +30,13 @@ impl Qcow2 {
             return Err(Error::Invalid("The new size must be a multiple of 512".to_owned()));
         }
         check_size(g, size)?;
+        self.need_data_file()?;
         let old = self.size();
+        // A data file that is raw by itself is mapped in full, so that nothing but it decides what is read.
+        let preallocation = match preallocation {
+            Preallocation::Off if self.raw_external && size > old => Preallocation::Metadata,
+            other => other,
+        };
         {
             // Asked first: opening the image for a change ends the life of its bitmaps.
             if self.meta_read()?.has_live_bitmaps() {
@@ -55,6 +61,7 @@ impl Qcow2 {
             return Ok(());
         }
         self.hide_old_bytes(old, size)?;
+        self.resize_data_file(old, size, preallocation)?;
         {
             let (_gate, mut meta) = self.exclusive()?;
             meta.commit()?;
@@ -78,7 +85,7 @@ impl Qcow2 {
             let stored = {
                 let mut meta = self.meta_write()?;
                 let entry = meta.entry(cluster)?;
-                !matches!(entry.references(g), Ok(None))
+                !matches!(entry.decode(g), Ok(Mapping::Unallocated | Mapping::Zero(None)))
             };
             if stored && !self.reads_as_zero(old, edge - old)? {
                 self.write_range(&vec![0; (edge - old) as usize], old)?;
@@ -120,7 +127,9 @@ impl Qcow2 {
         let bytes = meta.header.size.to_be_bytes();
         meta.write_header_field(field::SIZE, &bytes)?;
         self.set_size(size);
-        meta.cut_file()
+        meta.cut_file()?;
+        drop(meta);
+        self.resize_data_file(old, size, Preallocation::Off)
     }
 
     /// Allocates all of `old..size`, in the way that was asked for.
@@ -134,25 +143,36 @@ impl Qcow2 {
             meta.make_room()?;
             meta.l2_for_write(cluster)?;
             let wanted = (end - cluster.0).min(g.l2_entries() - g.l2_index(cluster));
-            let run = meta.allocate(wanted)?;
+            let run = match g.data_file {
+                true => HostRun { first: HostCluster(cluster.0), count: wanted },
+                false => meta.allocate(wanted)?,
+            };
             let bytes = g.host_bytes(run);
-            let prepared = self.prepare_space(bytes.start, bytes.end, how);
+            // A data file has been prepared when it got its size.
+            let prepared = match g.data_file {
+                true => Ok(()),
+                false => self.prepare_space(bytes.start, bytes.end, how),
+            };
             let mut published = 0;
             let mut result = prepared;
             while result.is_ok() && published < run.count {
                 let host = HostOffset(bytes.start + (published << g.cluster_bits));
-                result = meta.publish(GuestCluster(cluster.0 + published), |_| L2Entry::owned(host));
+                // Subclusters stay what they are: the backing file's, or zero.
+                let reserved = |old: L2Entry| L2Entry { word: L2Entry::reserved(host).word, map: old.map };
+                result = meta.publish(GuestCluster(cluster.0 + published), reserved);
                 published += u64::from(result.is_ok());
             }
             if let Err(error) = result {
                 let first = HostCluster(run.first.0 + published);
-                meta.give_back(HostRun { first, count: run.count - published });
+                if !g.data_file {
+                    meta.give_back(HostRun { first, count: run.count - published });
+                }
                 return Err(error);
             }
             cluster.0 += run.count;
             highest = highest.max(bytes.end);
         }
-        if self.file.limits().growable && highest > self.file.size() {
+        if !g.data_file && self.file.limits().growable && highest > self.file.size() {
             self.file.resize(highest, Preallocation::Off)?;
         }
         meta.commit()

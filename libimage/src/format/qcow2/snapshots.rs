@@ -12,7 +12,7 @@ use super::image::Qcow2;
 use super::meta::{Kind, Meta};
 use super::snapshot::{self, MAX_TABLE_BYTES, Snapshot};
 use super::storage::{read_table, table_bytes, write_all};
-use super::table::{L1Entry, L2Entry, entry_at};
+use super::table::{L1Entry, L2Entry};
 use super::units::{HostCluster, HostRun};
 use crate::block::Block;
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ impl Qcow2 {
     /// When a reference count would not fit its width, too many snapshots exist, the name is too long, or
     /// the file cannot be written. The image is then as it was.
     pub fn create_snapshot(&self, name: &str, date: std::time::Duration) -> Result<Snapshot> {
+        self.refuse_with_data_file()?;
         let (_gate, mut meta) = self.exclusive()?;
         let g = self.geometry;
         if meta.snapshots.len() >= MAX_SNAPSHOTS as usize {
@@ -95,6 +96,7 @@ impl Qcow2 {
     /// # Errors
     /// [`Error::NotFound`]; and as for making one.
     pub fn apply_snapshot(&self, id_or_name: &str) -> Result<()> {
+        self.refuse_with_data_file()?;
         if self.meta_read()?.has_live_bitmaps() {
             let what = format!("Could not apply snapshot '{id_or_name}': Device has active dirty bitmaps");
             return Err(Error::unsupported(self.name(), what));
@@ -141,6 +143,7 @@ impl Qcow2 {
     /// # Errors
     /// [`Error::NotFound`]; when the snapshot table cannot be read or written; and while a snapshot is open.
     pub fn delete_snapshot(&self, id_or_name: &str) -> Result<()> {
+        self.refuse_with_data_file()?;
         let (_gate, mut meta) = self.exclusive()?;
         let Some(index) = snapshot::find(&meta.snapshots, id_or_name) else {
             let what = format!("Could not delete snapshot '{id_or_name}': snapshot not found");
@@ -163,6 +166,16 @@ impl Qcow2 {
         meta.commit()?;
         meta.correct_copied()?;
         meta.commit()
+    }
+}
+
+impl Qcow2 {
+    /// Data that lies where the guest sees it cannot be kept while it is written anew.
+    fn refuse_with_data_file(&self) -> Result<()> {
+        match self.geometry.data_file {
+            true => Err(Error::unsupported(self.name(), "Operation not supported")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -245,8 +258,8 @@ impl Meta {
         let mut runs = vec![HostRun::one(HostCluster(table >> g.cluster_bits))];
         for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
             let bytes = self.l2.load(&*self.file, table + page)?;
-            for index in 0..(g.page_size() / 8) as usize {
-                let entry = L2Entry(entry_at(bytes, index).unwrap_or(0));
+            for index in 0..g.entries_per_page() {
+                let Some(entry) = L2Entry::read(bytes, index, g) else { break };
                 match entry.references(g) {
                     Ok(run) => runs.extend(run),
                     Err(bad) => return Err(Error::corrupt(self.file.name(), bad.text(entry))),

@@ -46,6 +46,10 @@ impl Qcow2 {
             Source::Compressed(_) => Extent { compressed: true, offset: None, ..Extent::data(run, 0) },
             Source::Data(host) => self.data_extent(host.0, run)?,
             Source::Backing => self.backing_extent(run, at)?,
+            Source::Reserved(host) => match self.backing_extent(run, at)? {
+                absent if !absent.present && absent.depth == 0 => Extent { offset: Some(host.0), ..absent },
+                present => present,
+            },
         })
     }
 
@@ -55,7 +59,7 @@ impl Qcow2 {
         if !self.stored_zeroes_are_zeroes() || !self.has_unwritten_data()? {
             return Ok(data);
         }
-        let size = self.data_file().size();
+        let size = self.data_file()?.size();
         if host >= size {
             return Ok(Extent { zero: true, ..data });
         }
@@ -80,6 +84,10 @@ impl Qcow2 {
     fn has_unwritten_data(&self) -> Result<bool> {
         if let Some(&known) = self.sparse_data.get() {
             return Ok(known);
+        }
+        if self.geometry.data_file {
+            // Its counts say nothing about a file of its own, and looking there is never asked for.
+            return Ok(false);
         }
         let stored = self.file.allocated_bytes().unwrap_or(u64::MAX);
         let sparse = stored < self.file.size() && {

@@ -1,8 +1,9 @@
-//! Entries of the L1 and L2 tables: what eight bytes say about a cluster.
+//! Entries of the L1 and L2 tables: what eight bytes (or sixteen, with subclusters) say about a cluster.
 //!
 //! Decoding never trusts an entry: an offset that is not a cluster's start, or a flag that the version
 //! does not know, is an error and not a place to read from. (qcow2 specification, "Cluster mapping".)
 
+use super::subcluster::Subclusters;
 use super::units::{Geometry, HostOffset, HostRun};
 
 /// The reference count of what the entry points at is exactly one.
@@ -43,7 +44,11 @@ impl L1Entry {
 
 /// An entry of an L2 table, not yet looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct L2Entry(pub(super) u64);
+pub(super) struct L2Entry {
+    pub(super) word: u64,
+    /// What is said of each subcluster; always zero in images without extended entries.
+    pub(super) map: Subclusters,
+}
 
 /// What an L2 entry means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub(super) enum Mapping {
     Data(HostOffset),
     /// Compressed bytes in the image file.
     Compressed(Compressed),
+    /// Each subcluster is stored in its own way. Where any holds data there is a host cluster.
+    Mixed(Option<HostOffset>, Subclusters),
 }
 
 /// Why an entry cannot be used.
@@ -67,89 +74,152 @@ pub(super) enum BadEntry {
     ZeroFlag,
     /// A compressed entry whose offset has bits above the 56th.
     Offset,
+    /// Subclusters that hold data without a place for it, or data and zeroes at once.
+    Subclusters,
+    /// A compressed cluster in an image whose data lies elsewhere.
+    CompressedOutside,
+    /// Data that does not lie in the data file where the guest sees it.
+    Displaced,
 }
 
 impl BadEntry {
     pub(super) fn text(self, entry: L2Entry) -> String {
+        let word = entry.word;
         match self {
-            BadEntry::Unaligned => format!("L2 entry {:#x} points into the middle of a cluster", entry.0),
+            BadEntry::Unaligned => format!("L2 entry {word:#x} points into the middle of a cluster"),
             BadEntry::ZeroFlag => {
-                format!("L2 entry {:#x} has the zero flag, which version 2 does not know", entry.0)
+                format!("L2 entry {word:#x} has the zero flag, which version 2 does not know")
             }
-            BadEntry::Offset => format!("L2 entry {:#x} points beyond the largest offset", entry.0),
+            BadEntry::Offset => format!("L2 entry {word:#x} points beyond the largest offset"),
+            BadEntry::Subclusters => {
+                format!("L2 entry {word:#x} contradicts its subcluster bitmap {:#x}", entry.map.0)
+            }
+            BadEntry::CompressedOutside => {
+                format!(
+                    "L2 entry {word:#x} is compressed, which an image with an external data file cannot hold"
+                )
+            }
+            BadEntry::Displaced => {
+                format!("L2 entry {word:#x} does not point to where its cluster lies in the data file")
+            }
         }
     }
 }
 
 impl L2Entry {
-    pub(super) const UNALLOCATED: L2Entry = L2Entry(0);
-    pub(super) const ZERO: L2Entry = L2Entry(ZERO);
+    pub(super) const UNALLOCATED: L2Entry = L2Entry { word: 0, map: Subclusters::NONE };
+
+    /// Zeroes, with no cluster kept for them.
+    pub(super) fn zero(geometry: Geometry) -> Self {
+        L2Entry::UNALLOCATED.with_zero_flag(geometry)
+    }
 
     /// Data in a cluster that nothing else refers to.
-    pub(super) fn owned(host: HostOffset) -> Self {
-        L2Entry(host.0 | COPIED)
+    pub(super) fn owned(host: HostOffset, geometry: Geometry) -> Self {
+        let map = if geometry.extended { Subclusters::DATA } else { Subclusters::NONE };
+        L2Entry { word: host.0 | COPIED, map }
+    }
+
+    /// A cluster that nothing else refers to, of which no subcluster is in use. Without subclusters it is
+    /// data at once.
+    pub(super) fn reserved(host: HostOffset) -> Self {
+        L2Entry { word: host.0 | COPIED, map: Subclusters::NONE }
     }
 
     /// Reads as zeroes, keeping the host cluster and its COPIED flag.
-    pub(super) fn with_zero_flag(self) -> Self {
-        L2Entry(self.0 | ZERO)
+    pub(super) fn with_zero_flag(self, geometry: Geometry) -> Self {
+        match geometry.extended {
+            true => L2Entry { map: Subclusters::ZERO, ..self },
+            false => L2Entry { word: self.word | ZERO, ..self },
+        }
     }
 
     pub(super) fn is_copied(self) -> bool {
-        self.0 & COPIED != 0
+        self.word & COPIED != 0
     }
 
     pub(super) fn with_copied(self, copied: bool) -> Self {
-        L2Entry(if copied { self.0 | COPIED } else { self.0 & !COPIED })
+        L2Entry { word: if copied { self.word | COPIED } else { self.word & !COPIED }, ..self }
     }
 
     pub(super) fn is_compressed(self) -> bool {
-        self.0 & COMPRESSED != 0
+        self.word & COMPRESSED != 0
     }
 
     pub(super) fn has_reserved_bits(self) -> bool {
-        !self.is_compressed() && self.0 & L2_RESERVED != 0
+        !self.is_compressed() && self.word & L2_RESERVED != 0
     }
 
     /// The offset field of an entry that is not compressed, aligned or not.
     pub(super) fn raw_offset(self) -> u64 {
-        self.0 & OFFSET
+        self.word & OFFSET
     }
 
-    pub(super) fn has_zero_flag(self) -> bool {
-        !self.is_compressed() && self.0 & ZERO != 0
+    /// The zero flag of a standard entry; in an extended one the bit is reserved.
+    pub(super) fn has_zero_flag(self, geometry: Geometry) -> bool {
+        !geometry.extended && !self.is_compressed() && self.word & ZERO != 0
+    }
+
+    /// A cluster of some file belongs to this (uncompressed) entry. In a data file the first cluster has
+    /// offset 0 too, and is told from none by its COPIED flag.
+    pub(super) fn has_cluster(self, geometry: Geometry) -> bool {
+        self.raw_offset() != 0 || (geometry.data_file && self.is_copied() && !self.has_zero_flag(geometry))
     }
 
     /// What the entry means.
     pub(super) fn decode(self, geometry: Geometry) -> Result<Mapping, BadEntry> {
         if self.is_compressed() {
+            if geometry.data_file {
+                return Err(BadEntry::CompressedOutside);
+            }
             return Compressed::decode(self, geometry).map(Mapping::Compressed);
         }
         let offset = self.raw_offset();
-        let zero = self.0 & ZERO != 0;
-        if zero && geometry.version < 3 {
-            return Err(BadEntry::ZeroFlag);
-        }
         if !geometry.is_aligned(offset) {
             return Err(BadEntry::Unaligned);
         }
-        Ok(match (offset, zero) {
-            (0, false) => Mapping::Unallocated,
-            (0, true) => Mapping::Zero(None),
-            (_, true) => Mapping::Zero(Some(HostOffset(offset))),
-            (_, false) => Mapping::Data(HostOffset(offset)),
+        let host = self.has_cluster(geometry).then_some(HostOffset(offset));
+        if geometry.extended {
+            return self.map.decode(host);
+        }
+        let zero = self.word & ZERO != 0;
+        if zero && geometry.version < 3 {
+            return Err(BadEntry::ZeroFlag);
+        }
+        Ok(match (host, zero) {
+            (host, true) => Mapping::Zero(host),
+            (None, false) => Mapping::Unallocated,
+            (Some(host), false) => Mapping::Data(host),
         })
     }
 
-    /// The host clusters that this entry holds a reference to.
+    /// The host clusters that this entry holds a reference to. Those of a data file are not counted.
     pub(super) fn references(self, geometry: Geometry) -> Result<Option<HostRun>, BadEntry> {
         Ok(match self.decode(geometry)? {
-            Mapping::Unallocated | Mapping::Zero(None) => None,
-            Mapping::Data(host) | Mapping::Zero(Some(host)) => {
+            _ if geometry.data_file => None,
+            Mapping::Unallocated | Mapping::Zero(None) | Mapping::Mixed(None, _) => None,
+            Mapping::Data(host) | Mapping::Zero(Some(host)) | Mapping::Mixed(Some(host), _) => {
                 Some(HostRun::one(geometry.host_cluster(host)))
             }
             Mapping::Compressed(compressed) => Some(compressed.touched(geometry)),
         })
+    }
+
+    /// Reads entry `index` of a table, or of a part of one; `None` past its end.
+    pub(super) fn read(table: &[u8], index: usize, geometry: Geometry) -> Option<Self> {
+        if !geometry.extended {
+            return entry_at(table, index).map(|word| L2Entry { word, map: Subclusters::NONE });
+        }
+        let word = entry_at(table, index * 2)?;
+        Some(L2Entry { word, map: Subclusters(entry_at(table, index * 2 + 1)?) })
+    }
+
+    /// Writes entry `index` of a table; false past its end.
+    pub(super) fn write(self, table: &mut [u8], index: usize, geometry: Geometry) -> bool {
+        if !geometry.extended {
+            return set_entry_at(table, index, self.word);
+        }
+        set_entry_at(table, index * 2, self.word) && set_entry_at(table, index * 2 + 1, self.map.0)
     }
 }
 
@@ -169,11 +239,11 @@ impl Compressed {
 
     fn decode(entry: L2Entry, geometry: Geometry) -> Result<Self, BadEntry> {
         let bits = Self::offset_bits(geometry);
-        let offset = entry.0 & ((1 << bits) - 1);
+        let offset = entry.word & ((1 << bits) - 1);
         if offset >= super::units::MAX_HOST {
             return Err(BadEntry::Offset);
         }
-        let additional = (entry.0 & (COMPRESSED - 1)) >> bits;
+        let additional = (entry.word & (COMPRESSED - 1)) >> bits;
         Ok(Compressed { offset: HostOffset(offset), length: (additional + 1) * 512 - (offset & 511) })
     }
 
@@ -183,7 +253,7 @@ impl Compressed {
         let last = offset.0.checked_add(length.checked_sub(1)?)?;
         let additional = (last / 512) - (offset.0 / 512);
         (last < (1 << bits).min(super::units::MAX_HOST) && additional < 1 << (62 - bits))
-            .then_some(L2Entry(COMPRESSED | additional << bits | offset.0))
+            .then_some(L2Entry { word: COMPRESSED | additional << bits | offset.0, map: Subclusters::NONE })
     }
 
     /// The host clusters that its sectors lie in. Each holds one reference for it.
@@ -223,7 +293,11 @@ mod tests {
     use super::*;
 
     fn geometry(cluster_bits: u32) -> Geometry {
-        Geometry { version: 3, cluster_bits, refcount_order: 4 }
+        Geometry { version: 3, cluster_bits, refcount_order: 4, extended: false, data_file: false }
+    }
+
+    fn entry(word: u64) -> L2Entry {
+        L2Entry { word, map: Subclusters::NONE }
     }
 
     #[test]
@@ -241,15 +315,15 @@ mod tests {
         }
         // As the specification says for 64 KiB clusters: 54 bits of offset.
         let entry = Compressed::entry(HostOffset(0x1_0000), 1024, geometry(16)).unwrap();
-        assert_eq!(entry.0, 1 << 62 | 1 << 54 | 0x1_0000);
+        assert_eq!(entry.word, 1 << 62 | 1 << 54 | 0x1_0000);
     }
 
     #[test]
     fn bad_entries_are_refused() {
         let g = geometry(16);
-        assert_eq!(L2Entry(0x50200).decode(g), Err(BadEntry::Unaligned));
-        assert_eq!(L2Entry(0x50001).decode(Geometry { version: 2, ..g }), Err(BadEntry::ZeroFlag));
-        assert_eq!(L2Entry(0x50001).decode(g), Ok(Mapping::Zero(Some(HostOffset(0x50000)))));
-        assert_eq!(L2Entry(u64::MAX).decode(geometry(9)), Err(BadEntry::Offset));
+        assert_eq!(entry(0x50200).decode(g), Err(BadEntry::Unaligned));
+        assert_eq!(entry(0x50001).decode(Geometry { version: 2, ..g }), Err(BadEntry::ZeroFlag));
+        assert_eq!(entry(0x50001).decode(g), Ok(Mapping::Zero(Some(HostOffset(0x50000)))));
+        assert_eq!(entry(u64::MAX).decode(geometry(9)), Err(BadEntry::Offset));
     }
 }

@@ -3,8 +3,8 @@
 //! A guest offset says where the user of the disk sees a byte, a host offset where the image file
 //! stores it. The two never mix: each has its own type, and so have cluster numbers.
 
-/// Log2 of the entry size of L1, L2 and refcount tables, in bytes.
-const ENTRY_BITS: u32 = 3;
+/// Subclusters of a cluster.
+pub(super) const SUBCLUSTERS: u64 = 32;
 
 /// Largest host offset plus one: table entries hold 56 bits.
 pub(super) const MAX_HOST: u64 = 1 << 56;
@@ -53,6 +53,10 @@ pub(super) struct Geometry {
     pub(super) cluster_bits: u32,
     /// Log2 of the refcount width in bits: 0..=6.
     pub(super) refcount_order: u32,
+    /// L2 entries say what each of a cluster's 32 subclusters holds.
+    pub(super) extended: bool,
+    /// Guest data lies in a file of its own, at the offsets where the guest sees it.
+    pub(super) data_file: bool,
 }
 
 impl Geometry {
@@ -67,7 +71,22 @@ impl Geometry {
     }
 
     fn l2_bits(self) -> u32 {
-        self.cluster_bits - ENTRY_BITS
+        self.cluster_bits - if self.extended { 4 } else { 3 }
+    }
+
+    /// Bytes of an L2 entry.
+    pub(super) fn l2_entry_size(self) -> u64 {
+        if self.extended { 16 } else { 8 }
+    }
+
+    /// L2 entries in one page of the cache.
+    pub(super) fn entries_per_page(self) -> usize {
+        (self.page_size() / self.l2_entry_size()) as usize
+    }
+
+    /// Bytes that can be allocated or zero by themselves: a subcluster, or a cluster where there are none.
+    pub(super) fn unit_size(self) -> u64 {
+        if self.extended { self.cluster_size() / SUBCLUSTERS } else { self.cluster_size() }
     }
 
     /// Bytes of the disk that one L2 table maps.
@@ -157,7 +176,8 @@ mod tests {
 
     #[test]
     fn the_geometry_of_the_default_image() {
-        let geometry = Geometry { version: 3, cluster_bits: 16, refcount_order: 4 };
+        let geometry =
+            Geometry { version: 3, cluster_bits: 16, refcount_order: 4, extended: false, data_file: false };
         assert_eq!(geometry.l2_entries(), 8192);
         assert_eq!(geometry.l2_coverage(), 512 << 20);
         assert_eq!(geometry.refblock_entries(), 32768);
@@ -165,5 +185,8 @@ mod tests {
         assert_eq!(geometry.l1_entries_for(1 << 30), 2);
         let bits = |refcount_order| Geometry { refcount_order, ..geometry }.max_refcount();
         assert_eq!((bits(0), bits(1), bits(6)), (1, 3, u64::MAX));
+        let extended = Geometry { extended: true, ..geometry };
+        assert_eq!((extended.l2_entries(), extended.unit_size()), (4096, 2048));
+        assert_eq!(extended.l2_coverage(), 256 << 20);
     }
 }

@@ -5,11 +5,11 @@
 
 use std::ops::Range;
 
+use super::claim::Claim;
 use super::image::Qcow2;
 use super::meta::Meta;
 use super::table::{L1Entry, L2Entry, Mapping};
-use super::units::GuestCluster;
-use super::write::Claim;
+use super::units::{Geometry, GuestCluster, GuestOffset};
 use crate::block::{Block, Zero};
 use crate::error::Result;
 
@@ -31,16 +31,59 @@ impl Qcow2 {
     /// Makes `range` read as zeroes. The caller has checked the range, and holds the gate.
     pub(super) fn zero_range(&self, range: Range<u64>, how: Zero) -> Result<()> {
         let g = self.geometry;
-        let mask = g.cluster_size() - 1;
+        let (mask, unit) = (g.cluster_size() - 1, g.unit_size() - 1);
         let last_is_hidden = range.end == self.size();
-        let start = range.start.saturating_add(mask) & !mask;
-        let end = if last_is_hidden { range.end.saturating_add(mask) & !mask } else { range.end & !mask };
+        let start = range.start.saturating_add(unit) & !unit;
+        let end = if last_is_hidden { range.end.saturating_add(mask) & !mask } else { range.end & !unit };
         if start >= end {
             return self.zero_part(range);
         }
         self.zero_part(range.start..start)?;
-        self.clear(start..end, Clear::Zero(how))?;
+        // Whole clusters, and what there is of subclusters on either side of them.
+        let whole = (start.saturating_add(mask) & !mask)..(end & !mask);
+        if whole.start < whole.end {
+            self.zero_subclusters(start..whole.start, how)?;
+            self.clear(whole.clone(), Clear::Zero(how))?;
+            self.zero_subclusters(whole.end..end, how)?;
+        } else {
+            let border = whole.start.min(end);
+            self.zero_subclusters(start..border, how)?;
+            self.zero_subclusters(border..end, how)?;
+        }
         if end < range.end { self.zero_part(end..range.end) } else { Ok(()) }
+    }
+
+    /// Lets whole subclusters of one cluster read as zeroes.
+    fn zero_subclusters(&self, range: Range<u64>, how: Zero) -> Result<()> {
+        let g = self.geometry;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let cluster = g.guest_cluster(GuestOffset(range.start));
+        let first = g.subcluster(range.start);
+        let parts = first..first + (range.end - range.start) / g.unit_size();
+        let has_backing = self.shows_backing()?;
+        let claim = Claim::wait(self, cluster, 1)?;
+        let mut meta = self.meta_write()?;
+        meta.make_room()?;
+        let old = meta.entry(cluster)?;
+        let mapping = meta.decode(old, cluster).map_err(|error| meta.signal(error))?;
+        match mapping {
+            Mapping::Compressed(_) => {
+                // There is nothing but the whole to say this of.
+                drop(meta);
+                drop(claim);
+                return self.write_range(&vec![0; (range.end - range.start) as usize], range.start);
+            }
+            Mapping::Unallocated if !has_backing => {}
+            _ => {
+                self.zero_raw_data(&range, how)?;
+                meta.publish(cluster, |old| L2Entry { map: old.map.with_zero(parts), ..old })?;
+            }
+        }
+        drop(meta);
+        drop(claim);
+        Ok(())
     }
 
     /// Zeroes less than a cluster by writing, unless it is zero already.
@@ -82,8 +125,20 @@ impl Qcow2 {
             let claim = Claim::wait(self, cluster, step)?;
             let mut meta = self.meta_write()?;
             meta.make_room()?;
+            let bytes =
+                |count: u64| g.guest_start(cluster).0..g.guest_start(GuestCluster(cluster.0 + count)).0;
+            if let Clear::Zero(how) = how {
+                self.zero_raw_data(&bytes(step), how)?;
+            }
             let (done, by_hand) = meta.clear_run(cluster, step, end - cluster.0, how, has_backing)?;
             drop(meta);
+            if let Clear::Zero(how) = how
+                && done > step
+            {
+                self.zero_raw_data(&bytes(done), how)?;
+            }
+            // While the clusters are claimed nobody can have written them again.
+            self.discard_data(bytes(done), how);
             drop(claim);
             if by_hand {
                 self.zero_by_writing(GuestCluster(cluster.0 + done))?;
@@ -132,8 +187,8 @@ impl Meta {
         for i in 0..count {
             let cluster = GuestCluster(first.0 + i);
             let old = self.entry(cluster)?;
-            let mapping = self.decode(old)?;
-            match replacement(old, mapping, how, has_backing, g.version) {
+            let mapping = self.decode(old, cluster).map_err(|error| self.signal(error))?;
+            match replacement(old, mapping, how, has_backing, g) {
                 Replacement::Keep => {}
                 Replacement::Entry(new) => self.publish(cluster, |_| new)?,
                 Replacement::WriteZeroes => return Ok((i, true)),
@@ -149,14 +204,18 @@ enum Replacement {
     WriteZeroes,
 }
 
-fn replacement(old: L2Entry, mapping: Mapping, how: Clear, has_backing: bool, version: u32) -> Replacement {
-    let v3 = version >= 3;
+fn replacement(old: L2Entry, mapping: Mapping, how: Clear, has_backing: bool, g: Geometry) -> Replacement {
+    let v3 = g.version >= 3;
     let new = match (how, mapping) {
         (Clear::Remove, _) => L2Entry::UNALLOCATED,
         (_, Mapping::Unallocated) if !has_backing => L2Entry::UNALLOCATED,
-        (Clear::Discard | Clear::Zero(Zero::MayUnmap), _) if v3 => L2Entry::ZERO,
-        (Clear::Zero(Zero::KeepAllocated), Mapping::Data(_) | Mapping::Zero(_)) if v3 => old.with_zero_flag(),
-        (Clear::Zero(Zero::KeepAllocated), _) if v3 => L2Entry::ZERO,
+        (Clear::Discard | Clear::Zero(Zero::MayUnmap), _) if v3 => L2Entry::zero(g),
+        (Clear::Zero(Zero::KeepAllocated), Mapping::Data(_) | Mapping::Zero(_) | Mapping::Mixed(..))
+            if v3 =>
+        {
+            old.with_zero_flag(g)
+        }
+        (Clear::Zero(Zero::KeepAllocated), _) if v3 => L2Entry::zero(g),
         // Version 2: only what has nothing below it may simply go.
         (Clear::Discard | Clear::Zero(Zero::MayUnmap), _) if !has_backing => L2Entry::UNALLOCATED,
         _ => return Replacement::WriteZeroes,
