@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod crypto;
 pub mod error;
 pub mod filter;
 pub mod format;

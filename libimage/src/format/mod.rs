@@ -1,5 +1,6 @@
 //! How bytes are laid out in a storage: the image formats, their names and their magic numbers.
 
+pub mod luks;
 pub mod probe;
 pub mod qcow2;
 pub mod raw;

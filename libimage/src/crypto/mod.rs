@@ -1,0 +1,44 @@
+//! Encryption of sectors, and the passphrases that protect its keys.
+//!
+//! Everything here works on bytes in memory and knows nothing of images: what is encrypted where is the
+//! affair of the formats ([`luks`](crate::format::luks), [`qcow2`](crate::format::qcow2)). Keys and
+//! passphrases are overwritten when they are dropped.
+//!
+//! Where to read on: [`SectorCipher`] is what formats use; [`cipher`] has the block ciphers, [`hash`] the
+//! digests and PBKDF2, [`split`] LUKS's anti-forensic splitting.
+
+pub(crate) mod align;
+pub mod cipher;
+pub mod hash;
+mod modes;
+mod sector;
+pub mod split;
+mod xts;
+
+pub use cipher::{CipherAlg, CipherMode};
+pub use hash::HashAlg;
+pub use sector::{IvGen, SECTOR, SectorCipher};
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+
+/// Bytes that nobody else should see: overwritten when dropped.
+pub type Secret = Zeroizing<Vec<u8>>;
+
+/// Fills `buf` with bytes from the system's generator.
+///
+/// # Errors
+/// When the system has none to give.
+pub fn random(buf: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        let rest = buf.get_mut(filled..).unwrap_or_default();
+        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::io("get random bytes from", "the system", errno.into())),
+        }
+    }
+    Ok(())
+}
