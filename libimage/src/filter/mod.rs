@@ -5,9 +5,11 @@ pub mod fault;
 pub mod slice;
 pub mod trace;
 pub mod watch;
+pub mod write_through;
 
 pub use concat::Concat;
 pub use fault::Fault;
 pub use slice::Slice;
 pub use trace::{Event, Trace};
 pub use watch::Watch;
+pub use write_through::WriteThrough;
