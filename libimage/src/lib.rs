@@ -15,6 +15,7 @@ pub mod format;
 pub mod fs;
 pub mod job;
 pub mod open;
+pub mod spec;
 pub mod storage;
 pub mod units;
 pub mod volume;

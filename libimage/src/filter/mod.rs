@@ -7,6 +7,7 @@ pub mod slice;
 pub mod trace;
 pub mod undo;
 pub mod watch;
+pub mod write_through;
 
 pub use concat::Concat;
 pub use fault::Fault;
@@ -15,3 +16,4 @@ pub use slice::Slice;
 pub use trace::{Event, Trace};
 pub use undo::Undo;
 pub use watch::Watch;
+pub use write_through::WriteThrough;

@@ -25,6 +25,10 @@ pub struct FileOptions {
     pub read_only: bool,
     /// Tolerate other writers (`--force-share`); implies reading only.
     pub force_share: bool,
+    /// Take no image locks.
+    pub unlocked: bool,
+    /// Pass the page cache by (`O_DIRECT`). Requests must then be aligned, in memory too: see [`super::Direct`].
+    pub direct: bool,
 }
 
 /// A regular file or a block device.
@@ -56,11 +60,13 @@ impl FileStorage {
         let path = path.as_ref();
         let read_only = options.read_only || options.force_share;
         let name = path.display().to_string();
+        // A pipe is refused below; its other end is not waited for.
+        let mut flags = rustix::fs::OFlags::NONBLOCK;
+        flags.set(rustix::fs::OFlags::DIRECT, options.direct);
         let file = OpenOptions::new()
             .read(true)
             .write(!read_only)
-            // A pipe is refused below; its other end is not waited for.
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            .custom_flags(flags.bits().cast_signed())
             .open(path)
             .map_err(|source| Error::io("open", &name, source))?;
         let access = match (options.force_share, read_only) {
@@ -68,7 +74,7 @@ impl FileStorage {
             (false, true) => Access::Read,
             (false, false) => Access::Write,
         };
-        Self::from_file(file, path, access)
+        Self::from_file(file, path, access, !options.unlocked)
     }
 
     /// Creates a file, or empties an existing one once nobody else uses it, for reading and writing.
@@ -85,7 +91,7 @@ impl FileStorage {
             .truncate(false)
             .open(path)
             .map_err(|source| Error::io("create", &name, source))?;
-        let storage = Self::from_file(file, path, Access::Write)?;
+        let storage = Self::from_file(file, path, Access::Write, true)?;
         if !storage.device {
             storage.resize(0, Preallocation::Off)?;
         }
@@ -94,14 +100,14 @@ impl FileStorage {
 
     /// Takes a file that was opened for reading and writing elsewhere; `path` is what it is called.
     pub(super) fn adopt(file: File, path: &Path) -> Result<Self> {
-        Self::from_file(file, path, Access::Write)
+        Self::from_file(file, path, Access::Write, true)
     }
 
     pub(super) fn raw_descriptor(&self) -> i32 {
         self.file.as_raw_fd()
     }
 
-    fn from_file(file: File, path: &Path, access: Access) -> Result<Self> {
+    fn from_file(file: File, path: &Path, access: Access, locked: bool) -> Result<Self> {
         let name = path.display().to_string();
         let metadata = file.metadata().map_err(|source| Error::io("examine", &name, source))?;
         let device = metadata.file_type().is_block_device();
@@ -111,7 +117,9 @@ impl FileStorage {
         if !device && !metadata.is_file() {
             return Err(Error::unsupported(name, "only regular files and block devices can hold an image"));
         }
-        lock::acquire(&file, &name, access)?;
+        if locked {
+            lock::acquire(&file, &name, access)?;
+        }
         let size = if device {
             rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|e| Error::io("size", &name, e.into()))?
         } else {
@@ -161,6 +169,16 @@ impl FileStorage {
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It is a block device.
+    pub fn is_device(&self) -> bool {
+        self.device
+    }
+
+    /// The open file, for those that know how to handle it.
+    pub(super) fn as_file(&self) -> &File {
+        &self.file
     }
 
     /// Device and inode number: the same file under two names has the same identity.

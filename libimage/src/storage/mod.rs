@@ -3,11 +3,15 @@
 //! A storage knows nothing of image formats. Formats ask it for bytes by position and, where they
 //! allocate by growing the file, write past its end.
 
+pub mod direct;
 pub mod file;
 pub mod lock;
 pub mod memory;
+pub mod null;
 pub mod replace;
 
+pub use direct::Direct;
 pub use file::{FileOptions, FileStorage};
 pub use memory::Memory;
+pub use null::Null;
 pub use replace::Replacement;

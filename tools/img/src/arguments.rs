@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
+use libimage::spec::{Objects, object_help};
 
 use crate::getopt::{Getopt, Item, Name, Opt, opt};
 use crate::text;
@@ -30,7 +32,16 @@ const GLOBAL: [Opt; 3] = [
 /// The option that every command has.
 pub(crate) const HELP: Opt = opt('h', "help", "", "show this help");
 /// Objects: secrets and the like.
-pub(crate) const OBJECT: Opt = opt('\0', "object", "OBJDEF", "");
+pub(crate) const OBJECT: Opt =
+    opt('\0', "object", "OBJDEF", "an object that options refer to: secret,id=ID,file=FILE");
+
+/// What the `--object` options of the command line made.
+static OBJECTS: OnceLock<Objects> = OnceLock::new();
+
+/// The objects of the command line.
+pub(crate) fn objects() -> &'static Objects {
+    OBJECTS.get_or_init(Objects::default)
+}
 
 /// The rest of a command line, and whose it is.
 pub(crate) struct Words {
@@ -39,8 +50,8 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Reads all options, calling `option` for each in order, and returns the operands. `--help` and
-    /// what no command can do yet are dealt with here.
+    /// Reads all options, calling `option` for each in order, and returns the operands. `--help` and `--object`
+    /// are dealt with here: see [`objects`].
     ///
     /// # Errors
     /// Usage errors, and what `option` returns.
@@ -63,15 +74,22 @@ impl Words {
     pub(crate) fn each(self, mut item: impl FnMut(Item, &mut Getopt) -> Result<()>) -> Result<()> {
         let command = self.command;
         let mut getopt = Getopt::new(command.options, self.words);
+        let mut objects = Objects::default();
         while let Some(next) = getopt.next().map_err(|text| Usage::option(command.name, text))? {
             match next {
                 Item::Option(Name::Letter('h'), _) => return Err(Help(command_help(command)).into()),
                 Item::Option(Name::Long("object"), value) => {
-                    bail!("--object is not supported (given was '{}')", value.display())
+                    let text = string(&value)?;
+                    if let Some(help) = object_help(&text) {
+                        return Err(Help(help).into());
+                    }
+                    objects.add(&text)?;
                 }
                 other => item(other, &mut getopt)?,
             }
         }
+        // There is one command line, and it is read once.
+        let _ = OBJECTS.set(objects);
         Ok(())
     }
 }

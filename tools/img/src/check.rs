@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
-use crate::image::{Cache, Source};
+use crate::image::{Source, source_cache};
 use crate::text;
 
 pub(crate) const COMMAND: Command = Command {
@@ -52,10 +52,8 @@ fn run(words: Words) -> Result<ExitCode> {
         Ok(())
     })?;
     let [file] = &operands[..] else { return Err(Usage::error("check", "Expecting one image file name")) };
-    if let Some(mode) = &cache {
-        Cache::source(mode)?;
-    }
-    let options = OpenOptions { read_only: fix.is_none(), check: true, ..OpenOptions::default() };
+    let cache = cache.as_ref().map(source_cache).transpose()?.unwrap_or_default();
+    let options = OpenOptions { read_only: fix.is_none(), check: true, cache, ..OpenOptions::default() };
     let image = source.open(file, options)?;
     let Some(qcow2) = image.qcow2() else {
         text::error("This image format does not support checks");

@@ -10,13 +10,13 @@ use libimage::Block;
 use libimage::format::Format;
 use libimage::format::qcow2::Qcow2;
 use libimage::job::copy::{self, Compressed, Manner, Plain};
-use libimage::open::{self, Image, OpenOptions};
+use libimage::open::{self, CacheMode, Image, OpenOptions};
 use libimage::storage::Replacement;
 
 use crate::arguments::{Command, HELP, OBJECT, Words, string};
 use crate::create::{Built, build, format_for_making, path_for_making};
 use crate::getopt::{Name, opt};
-use crate::image::{Cache, Source, driver};
+use crate::image::{self, Source, driver, source_cache, target_cache};
 use crate::options::{Given, Options, number, print_help, size_argument};
 use crate::{snapshot, text};
 
@@ -186,10 +186,8 @@ fn run(words: Words) -> Result<ExitCode> {
         Some((target, sources)) if !sources.is_empty() => (target, sources),
         _ => bail!("Must specify image file name"),
     };
-    if let Some(mode) = &arguments.source_cache {
-        Cache::source(mode)?;
-    }
-    let options = OpenOptions { read_only: true, ..OpenOptions::default() };
+    let cache = arguments.source_cache.as_ref().map(source_cache).transpose()?.unwrap_or_default();
+    let options = OpenOptions { read_only: true, cache, ..OpenOptions::default() };
     let opened = sources.iter().map(|s| arguments.source.open(s, options)).collect::<Result<Vec<_>>>()?;
     let source = match (&arguments.snapshot, &opened[..]) {
         (None, [one]) => one.block(),
@@ -253,7 +251,7 @@ impl Job<'_> {
         }
         built.block().flush()?;
         drop(built);
-        if cache != Cache::Unsafe {
+        if !cache.is_unsafe() {
             replacement.storage().sync()?;
         }
         replacement.commit()?;
@@ -261,13 +259,10 @@ impl Job<'_> {
     }
 
     fn write_existing(&self, target: &OsString, existing: &Source, sources: &[Image]) -> Result<()> {
-        let image = existing.open(target, OpenOptions::default())?;
+        let cache = self.output_cache()?;
+        let image = existing.open(target, OpenOptions { cache, ..OpenOptions::default() })?;
         self.check_ability(image.format())?;
         self.check_bitmaps(image.format(), sources)?;
-        let cache = self.output_cache()?;
-        if cache == Cache::Unsafe {
-            image.storage().leave_flushes_to_kernel();
-        }
         let block = image.block();
         if block.size() < self.source.size() {
             bail!("output file is smaller than input file");
@@ -330,8 +325,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn output_cache(&self) -> Result<Cache> {
-        self.arguments.output_cache.as_ref().map_or(Ok(Cache::Unsafe), Cache::target)
+    fn output_cache(&self) -> Result<CacheMode> {
+        self.arguments.output_cache.as_ref().map_or(Ok(CacheMode::Unsafe), target_cache)
     }
 
     fn copy_qcow2(&self, image: &Qcow2, fresh: bool, over_backing: bool) -> Result<()> {
@@ -370,13 +365,9 @@ fn warn_unreadable(offset: u64, error: libimage::Error) {
 fn open_backing(image: &std::path::Path, options: &Options) -> Result<Option<Image>> {
     let Some(name) = options.get("backing_file") else { return Ok(None) };
     let format = options.get("backing_fmt").map(driver).transpose().map_err(|why| anyhow!(why))?;
-    let path = open::resolve(image, name)?;
+    let spec = open::resolve(image, name)?;
     let options = OpenOptions { format, read_only: true, ..OpenOptions::default() };
-    let opened = Image::open(path, options).map_err(|error| match error {
-        libimage::Error::Context { source, .. } => *source,
-        other => other,
-    });
-    Ok(Some(opened.context("Could not open backing file")?))
+    Ok(Some(image::open(spec, options).context("Could not open backing file")?))
 }
 
 fn workers(text: &str) -> Result<usize> {

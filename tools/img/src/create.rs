@@ -9,14 +9,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use libimage::format::Format;
 use libimage::format::qcow2::Qcow2;
 use libimage::format::raw::Raw;
-use libimage::open::{self, Image, OpenOptions};
+use libimage::open::{self, OpenOptions};
 use libimage::storage::{FileStorage, Replacement};
 use libimage::{Block, Error};
 
 use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
 use crate::getopt::{Name, opt};
+use crate::image::{self, local_path};
 use crate::options::{Given, Options, Target, print_help, size_argument};
-use crate::spec::Spec;
 
 pub(crate) const COMMAND: Command = Command {
     name: "create",
@@ -126,12 +126,7 @@ pub(crate) fn path_for_making(name: &OsString) -> Result<std::path::PathBuf> {
     if name.is_empty() {
         return Ok(name.into());
     }
-    match Spec::name(name) {
-        Ok(spec) if spec.format.is_none() => Ok(spec.path),
-        Ok(_) | Err(_) if name.to_string_lossy().starts_with("json:") => bail!("Unknown protocol 'json'"),
-        Ok(spec) => Ok(spec.path),
-        Err(why) => bail!(why),
-    }
+    local_path(name)
 }
 
 /// Checks that the backing file is what it is said to be; returns its size unless it is not to be opened.
@@ -160,21 +155,10 @@ fn look_at_backing(
         Some(name) => Some(Format::by_name(name).map_err(|_| no_image(format!("Unknown driver '{name}'")))?),
         None => None,
     };
-    let found = open::resolve(path, name).and_then(|path| {
-        let options = OpenOptions {
-            format: known,
-            read_only: true,
-            force_share: true,
-            no_backing: false,
-            check: false,
-        };
-        Image::open(path, options)
-    });
-    let image = found.map_err(|error| match error {
-        // That it is a file which cannot be opened is clear here.
-        Error::Context { source, .. } => no_image(cli::error::full_chain(&(*source).into())),
-        other => no_image(cli::error::full_chain(&other.into())),
-    })?;
+    let options = OpenOptions { format: known, read_only: true, force_share: true, ..OpenOptions::default() };
+    let found = open::resolve(path, name).and_then(|spec| image::open(spec, options));
+    // That it is a file which cannot be opened is clear here.
+    let image = found.map_err(|error| no_image(cli::error::full_chain(&error.into())))?;
     if format.is_none() {
         bail!("Backing file specified without backing format\nDetected format of {}.", image.format().name());
     }

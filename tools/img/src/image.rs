@@ -1,15 +1,16 @@
 //! Opening the images that a command line names.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use libimage::Error;
 use libimage::format::Format;
-use libimage::open::{Image, OpenOptions};
+use libimage::open::{CacheMode, Context, Image, OpenOptions};
+use libimage::spec::{Spec, protocol};
 
-use crate::arguments::string;
-use crate::spec::Spec;
+use crate::arguments::{self, string};
 use crate::text;
 
 /// How a command line names one image, and how it wants it opened.
@@ -38,38 +39,37 @@ impl Source {
         if self.image_opts && self.format.is_some() {
             bail!("--image-opts and --format are mutually exclusive");
         }
-        let could_not = |why: String| anyhow!("Could not open '{}': {why}", name.display());
-        if self.force_share && !options.read_only {
-            return Err(could_not("force-share=on can only be used with read-only images".to_owned()));
-        }
-        let (path, format) = self.locate(name).map_err(could_not)?;
-        let options = OpenOptions { format, force_share: self.force_share, ..options };
-        let image = Image::open(path, options).map_err(|error| match error {
-            // It is called by the name that was given.
-            Error::Context { source, .. } => could_not(cli::error::full_chain(&(*source).into())),
-            other => other.into(),
-        })?;
+        let options = OpenOptions { force_share: self.force_share, ..options };
+        let could_not = |error: Error| {
+            anyhow!("Could not open '{}': {}", name.display(), cli::error::full_chain(&error.into()))
+        };
+        let spec = self.spec(name).map_err(could_not)?;
+        let image = open(spec, options).map_err(could_not)?;
         if image.is_guessed() && image.format() == Format::Raw && !options.read_only {
             text::warn_guessed(image.name());
         }
         Ok(image)
     }
+
+    fn spec(&self, name: &OsString) -> Result<Spec, Error> {
+        let spec = match self.image_opts {
+            true => Spec::image_opts(name, &text::warning)?,
+            false => Spec::name(name)?,
+        };
+        Ok(match &self.format {
+            Some(format) => spec.with_driver(format),
+            None => spec,
+        })
+    }
 }
 
-impl Source {
-    /// The file that `name` stands for, and its format if that is known; or why there is none.
-    fn locate(&self, name: &OsString) -> Result<(PathBuf, Option<Format>), String> {
-        if self.image_opts {
-            let spec = Spec::options(name)?;
-            return Ok((spec.path, spec.format));
-        }
-        let spec = Spec::name(name)?;
-        let format = match &self.format {
-            Some(format) => Some(driver(format)?),
-            None => spec.format,
-        };
-        Ok((spec.path, format))
-    }
+/// Opens what `spec` describes, with the objects of the command line.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open(spec: Spec, options: OpenOptions) -> Result<Image, Error> {
+    let context = Context { objects: arguments::objects(), warn: &text::warning };
+    Image::open_spec(spec, options, &context)
 }
 
 /// The format called `name`, for opening.
@@ -80,37 +80,35 @@ pub(crate) fn driver(name: &str) -> Result<Format, String> {
     Format::by_name(name).map_err(|_| format!("Unknown driver '{name}'"))
 }
 
-/// A cache mode, by the name that `-t` and `-T` take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cache {
-    /// Written data may wait in the page cache; what must be durable is flushed.
-    Normal,
-    /// Flushes are left to the kernel.
-    Unsafe,
+/// The cache mode of an image that is read, or repaired.
+///
+/// # Errors
+/// For a name that is none.
+pub(crate) fn source_cache(mode: &OsString) -> Result<CacheMode> {
+    let known = mode.to_str().and_then(CacheMode::by_name);
+    known.ok_or_else(|| anyhow!("Invalid source cache option: {}", mode.display()))
 }
 
-impl Cache {
-    fn parse(mode: &OsString) -> Option<Self> {
-        match mode.to_str()? {
-            "none" | "off" | "writeback" | "writethrough" | "directsync" => Some(Cache::Normal),
-            "unsafe" => Some(Cache::Unsafe),
-            _ => None,
+/// The cache mode of an image that is written.
+///
+/// # Errors
+/// For a name that is none.
+pub(crate) fn target_cache(mode: &OsString) -> Result<CacheMode> {
+    let known = mode.to_str().and_then(CacheMode::by_name);
+    known.ok_or_else(|| anyhow!("Invalid cache option: {}", mode.display()))
+}
+
+/// The local file that a name stands for that is to be made.
+///
+/// # Errors
+/// For other protocols.
+pub(crate) fn local_path(name: &OsString) -> Result<PathBuf> {
+    match protocol(name) {
+        None => Ok(name.into()),
+        Some(b"file") => {
+            let rest = name.as_encoded_bytes().get(b"file:".len()..).unwrap_or_default();
+            Ok(std::ffi::OsStr::from_bytes(rest).into())
         }
-    }
-
-    /// The mode of an image that is read, or repaired.
-    ///
-    /// # Errors
-    /// For a name that is none.
-    pub(crate) fn source(mode: &OsString) -> Result<Self> {
-        Self::parse(mode).ok_or_else(|| anyhow!("Invalid source cache option: {}", mode.display()))
-    }
-
-    /// The mode of a new image.
-    ///
-    /// # Errors
-    /// For a name that is none.
-    pub(crate) fn target(mode: &OsString) -> Result<Self> {
-        Self::parse(mode).ok_or_else(|| anyhow!("Invalid cache option: {}", mode.display()))
+        Some(other) => bail!("Unknown protocol '{}'", String::from_utf8_lossy(other)),
     }
 }

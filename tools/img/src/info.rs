@@ -1,13 +1,14 @@
-//! `img info`.
+//! `img info`: what an image is. Nothing but the image itself is opened, and with `--backing-chain` the files that
+//! it builds upon, each for itself.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use libimage::Block;
-use libimage::format::Format;
-use libimage::format::qcow2::{CompressionType, Info};
-use libimage::open::{self, Image, OpenOptions};
+use anyhow::{Result, anyhow, bail};
+use libimage::Limits;
+use libimage::format::qcow2::{BitmapInfo, CompressionType, Info, Snapshot};
+use libimage::open::{BackingReference, Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,7 @@ use crate::{snapshot, text};
 
 pub(crate) const COMMAND: Command = Command {
     name: "info",
-    about: "Show what an image is",
+    about: "Display information about image",
     operands: "FILENAME",
     options: &[
         HELP,
@@ -28,33 +29,30 @@ pub(crate) const COMMAND: Command = Command {
         OBJECT,
         opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
         opt('U', "force-share", "", "tolerate that others write to the image"),
+        opt('\0', "limits", "", "show what sizes requests should have"),
     ],
     run,
 };
 
 fn run(words: Words) -> Result<ExitCode> {
-    let (mut source, mut output, mut whole_chain) = (Source::default(), Output::Human, false);
+    let (mut source, mut output) = (Source::default(), Output::Human);
+    let (mut whole_chain, mut limits) = (false, false);
     let operands = words.read(|name, value| {
         match name {
             Name::Letter('f') => source.set_format(value)?,
             Name::Letter('b') => whole_chain = true,
             Name::Letter('U') => source.force_share = true,
             Name::Long("output") => output = Output::parse("info", value)?,
+            Name::Long("limits") => limits = true,
             _ => source.image_opts = true,
         }
         Ok(())
     })?;
     let [file] = &operands[..] else { return Err(Usage::error("info", "Expecting one image file name")) };
-    let options = OpenOptions { read_only: true, no_backing: true, ..OpenOptions::default() };
-    let image = source.open(file, options)?;
-    let mut facts = vec![Facts::of(&image)?];
-    if whole_chain {
-        let options = OpenOptions { force_share: source.force_share, ..options };
-        add_backing(image, options, &mut facts)?;
-    }
+    let facts = gather(source, file.clone(), whole_chain, limits)?;
     match output {
         Output::Human => {
-            let texts: Vec<String> = facts.iter().map(Facts::human).collect();
+            let texts: Vec<String> = facts.iter().map(|facts| facts.human("", 0)).collect();
             cli::print(&texts.join("\n"))?;
         }
         Output::Json => {
@@ -66,80 +64,99 @@ fn run(words: Words) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Looks at each backing file for itself: one that cannot be opened is the only one that matters.
-fn add_backing(top: Image, options: OpenOptions, facts: &mut Vec<Facts>) -> Result<()> {
-    let mut seen = vec![top.storage().identity()];
-    let mut last = top;
-    while let Some((path, format)) = last.backing_reference()? {
-        let next = Image::open(&path, OpenOptions { format, ..options })?;
-        if seen.contains(&next.storage().identity()) {
-            bail!("Backing file '{}' creates an infinite loop.", path.display());
+/// Looks at an image, or at each of its chain.
+fn gather(mut source: Source, first: OsString, whole_chain: bool, limits: bool) -> Result<Vec<Facts>> {
+    let options = OpenOptions { read_only: true, no_backing: true, ..OpenOptions::default() };
+    let mut list = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = Some(first);
+    while let Some(file) = next.take() {
+        if !seen.insert(file.clone()) {
+            bail!("Backing file '{}' creates an infinite loop.", file.display());
         }
-        seen.push(next.storage().identity());
-        facts.push(Facts::of(&next)?);
-        last = next;
+        let image = source.open(&file, options)?;
+        let facts = Facts::of(&image, limits)?;
+        if let (true, Some(backing)) = (whole_chain, &facts.backing) {
+            let full = backing.full.as_ref().map_err(|why| anyhow!("{why}"))?;
+            next = Some(full.clone());
+            source = Source { format: backing.format.clone(), image_opts: false, ..source };
+        }
+        list.push(facts);
     }
-    Ok(())
+    Ok(list)
 }
 
-/// All there is to say about one image.
+/// All there is to say about one node.
 struct Facts {
     name: String,
-    format: Format,
+    driver: &'static str,
+    is_protocol: bool,
     size: u64,
     on_disk: Option<u64>,
-    file_length: u64,
+    /// The image was not shut down cleanly, where that can be told.
+    dirty: Option<bool>,
+    cluster_size: Option<u64>,
     qcow2: Option<Info>,
-    backing: Option<BackingFacts>,
-}
-
-struct BackingFacts {
-    name: String,
-    path: PathBuf,
-    format: Option<String>,
+    backing: Option<BackingReference>,
+    limits: Option<Limits>,
+    children: Vec<(&'static str, Facts)>,
 }
 
 impl Facts {
-    fn of(image: &Image) -> Result<Self> {
+    fn of(image: &Image, limits: bool) -> Result<Self> {
+        let block = image.block();
         let qcow2 = image.qcow2().map(|q| q.info()).transpose()?;
-        let backing = qcow2.as_ref().and_then(|info| {
-            let name = info.backing_file.clone()?;
-            // What is no local file is called the same everywhere.
-            let path = open::resolve(image.storage().path(), &name).unwrap_or_else(|_| name.clone().into());
-            Some(BackingFacts { name, path, format: info.backing_format.clone() })
-        });
+        // A raw image says of itself what is below it.
+        let below = if image.driver().is_protocol() { None } else { image.file().and_then(Image::qcow2) };
+        let cluster_size = image.qcow2().or(below).map(|qcow2| qcow2.cluster_size());
+        let dirty = qcow2.as_ref().map(|info| info.dirty);
+        let children = image
+            .children()
+            .map(|(name, child)| Ok((name, Facts::of(child, limits)?)))
+            .collect::<Result<_>>()?;
         Ok(Facts {
             name: image.name().to_owned(),
-            format: image.format(),
-            size: image.block().size(),
-            on_disk: image.storage().allocated_bytes(),
-            file_length: image.storage().size().next_multiple_of(512),
+            driver: image.driver().name(),
+            is_protocol: image.driver().is_protocol(),
+            size: block.size().next_multiple_of(512),
+            on_disk: image.allocated_bytes(),
+            dirty: dirty.or(image.storage().map(|_| false)),
+            cluster_size,
             qcow2,
-            backing,
+            backing: image.backing_reference()?,
+            limits: limits.then(|| block.limits()),
+            children,
         })
     }
 
-    fn human(&self) -> String {
+    /// Lines for people. `path` is that of the node below the image, `level` how far it is indented.
+    fn human(&self, path: &str, level: usize) -> String {
         let mut out = String::new();
+        let indent = "    ".repeat(level);
         let mut line = |text: String| {
+            out.push_str(&indent);
             out.push_str(&text);
             out.push('\n');
         };
-        let on_disk = self.on_disk.map_or("unavailable".to_owned(), human);
-        line(format!("image: {}", self.name));
-        line(format!("file format: {}", self.format.name()));
-        line(format!("virtual size: {} ({} bytes)", human(self.size), self.size));
-        line(format!("disk size: {on_disk}"));
-        if let Some(info) = &self.qcow2 {
-            line(format!("cluster_size: {}", info.cluster_size));
-            if info.dirty {
-                line("cleanly shut down: no".to_owned());
-            }
+        let names = match self.is_protocol && level > 0 {
+            true => ["filename", "protocol type", "file length"],
+            false => ["image", "file format", "virtual size"],
+        };
+        line(format!("{}: {}", names[0], self.name));
+        line(format!("{}: {}", names[1], self.driver));
+        line(format!("{}: {} ({} bytes)", names[2], human(self.size), self.size));
+        line(format!("disk size: {}", self.on_disk.map_or("unavailable".to_owned(), human)));
+        if let Some(size) = self.cluster_size {
+            line(format!("cluster_size: {size}"));
+        }
+        if self.dirty == Some(true) {
+            line("cleanly shut down: no".to_owned());
         }
         if let Some(backing) = &self.backing {
-            let actual = match backing.path.as_os_str() == backing.name.as_str() {
-                true => String::new(),
-                false => format!(" (actual path: {})", backing.path.display()),
+            let actual = match &backing.full {
+                Ok(full) if *full == *backing.name => String::new(),
+                Ok(full) => format!(" (actual path: {})", full.display()),
+                Err(_) => " (cannot determine actual path)".to_owned(),
             };
             line(format!("backing file: {}{actual}", backing.name));
             if let Some(format) = &backing.format {
@@ -147,62 +164,71 @@ impl Facts {
             }
         }
         if let Some(info) = &self.qcow2 {
-            let table = snapshot::table(&info.snapshots);
-            if !table.is_empty() {
-                line(table.trim_end().to_owned());
-            }
+            snapshot::table(&info.snapshots).lines().for_each(|row| line(row.to_owned()));
             line("Format specific information:".to_owned());
-            lines(&details(info), 1, &mut line);
+            lines(&qcow2_json(info), 1, &mut line);
         }
-        line("Child node '/file':".to_owned());
-        line(format!("    filename: {}", self.name));
-        line("    protocol type: file".to_owned());
-        line(format!("    file length: {} ({} bytes)", human(self.file_length), self.file_length));
-        line(format!("    disk size: {on_disk}"));
+        if let Some(limits) = &self.limits {
+            line("Block limits:".to_owned());
+            lines(&limits_json(limits), 1, &mut line);
+        }
+        for (name, child) in &self.children {
+            let path = format!("{path}/{name}");
+            line(format!("Child node '{path}':"));
+            // Its lines carry the whole indentation.
+            let text = child.human(&path, level + 1);
+            let text = text.lines().map(|l| l.strip_prefix(indent.as_str()).unwrap_or(l).to_owned());
+            text.for_each(&mut line);
+        }
         out
     }
 
     fn json(&self) -> Value {
         let mut object = Map::new();
         let mut add = |name: &str, value: Value| object.insert(name.to_owned(), value);
-        let mut file = json!({
-            "children": [],
-            "virtual-size": self.file_length,
-            "filename": self.name,
-            "format": "file",
-            "format-specific": { "type": "file", "data": {} },
-            "dirty-flag": false,
-        });
-        if let (Some(bytes), Some(file)) = (self.on_disk, file.as_object_mut()) {
-            file.insert("actual-size".to_owned(), bytes.into());
-        }
-        add("children", json!([{ "name": "file", "info": file }]));
+        let child = |(name, facts): &(&str, Facts)| json!({ "name": name, "info": facts.json() });
+        add("children", self.children.iter().map(child).collect());
         if let Some(info) = self.qcow2.as_ref().filter(|info| !info.snapshots.is_empty()) {
             add("snapshots", info.snapshots.iter().map(snapshot_json).collect());
         }
         if let Some(backing) = &self.backing {
             add("backing-filename", backing.name.clone().into());
-            add("full-backing-filename", backing.path.display().to_string().into());
+            if let Ok(full) = &backing.full {
+                add("full-backing-filename", full.to_string_lossy().into());
+            }
             if let Some(format) = &backing.format {
                 add("backing-filename-format", format.clone().into());
             }
         }
         add("virtual-size", self.size.into());
         add("filename", self.name.clone().into());
-        add("format", self.format.name().into());
+        add("format", self.driver.into());
         if let Some(bytes) = self.on_disk {
             add("actual-size", bytes.into());
         }
-        if let Some(info) = &self.qcow2 {
-            add("cluster-size", info.cluster_size.into());
-            add("format-specific", json!({ "type": "qcow2", "data": details(info) }));
+        if let Some(size) = self.cluster_size {
+            add("cluster-size", size.into());
         }
-        add("dirty-flag", self.qcow2.as_ref().is_some_and(|info| info.dirty).into());
+        if let Some(info) = &self.qcow2 {
+            add("format-specific", json!({ "type": "qcow2", "data": qcow2_json(info) }));
+        } else if self.is_protocol && self.dirty.is_some() {
+            add("format-specific", json!({ "type": "file", "data": {} }));
+        }
+        if let Some(limits) = &self.limits {
+            add("limits", limits_json(limits));
+        }
+        if let Some(dirty) = self.dirty {
+            add("dirty-flag", dirty.into());
+        }
         Value::Object(object)
     }
 }
 
-fn snapshot_json(snapshot: &libimage::format::qcow2::Snapshot) -> Value {
+fn limits_json(limits: &Limits) -> Value {
+    json!({ "request-alignment": limits.alignment, "opt-transfer": limits.preferred })
+}
+
+fn snapshot_json(snapshot: &Snapshot) -> Value {
     let mut value = json!({
         "id": snapshot.id,
         "name": snapshot.name,
@@ -219,7 +245,7 @@ fn snapshot_json(snapshot: &libimage::format::qcow2::Snapshot) -> Value {
 }
 
 /// What only qcow2 images have.
-fn details(info: &Info) -> Value {
+fn qcow2_json(info: &Info) -> Value {
     let compression = match info.compression {
         CompressionType::Zlib => "zlib",
         CompressionType::Zstd => "zstd",
@@ -228,21 +254,19 @@ fn details(info: &Info) -> Value {
     let mut add = |name: &str, value: Value| object.insert(name.to_owned(), value);
     add("compat", info.compat().into());
     add("compression-type", compression.into());
+    add("refcount-bits", info.refcount_bits.into());
     if info.version >= 3 {
         add("lazy-refcounts", info.lazy_refcounts.into());
+        add("corrupt", info.corrupt.into());
+        add("extended-l2", info.extended_l2.into());
     }
     if !info.bitmaps.is_empty() {
         add("bitmaps", info.bitmaps.iter().map(bitmap_json).collect());
     }
-    add("refcount-bits", info.refcount_bits.into());
-    if info.version >= 3 {
-        add("corrupt", info.corrupt.into());
-        add("extended-l2", info.extended_l2.into());
-    }
     Value::Object(object)
 }
 
-fn bitmap_json(bitmap: &libimage::format::qcow2::BitmapInfo) -> Value {
+fn bitmap_json(bitmap: &BitmapInfo) -> Value {
     let flags = [(bitmap.in_use, "in-use"), (bitmap.auto, "auto")];
     let flags: Vec<&str> = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
     json!({ "flags": flags, "name": bitmap.name, "granularity": bitmap.granularity })
@@ -260,7 +284,11 @@ fn lines(value: &Value, level: usize, line: &mut dyn FnMut(String)) {
         other => line(format!("{indent}{key}: {other}")),
     };
     match value {
-        Value::Object(object) => object.iter().for_each(|(key, value)| entry(key.replace('-', " "), value)),
+        Value::Object(object) => {
+            let mut pairs: Vec<_> = object.iter().collect();
+            pairs.sort_by_key(|(key, _)| libimage::spec::json::key_order(key));
+            pairs.into_iter().for_each(|(key, value)| entry(key.replace('-', " "), value));
+        }
         Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| entry(format!("[{i}]"), value)),
         other => line(format!("{indent}{other}")),
     }

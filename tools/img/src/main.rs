@@ -11,7 +11,6 @@ mod info;
 mod options;
 mod resize;
 mod snapshot;
-mod spec;
 mod text;
 
 use std::process::ExitCode;

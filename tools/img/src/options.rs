@@ -4,9 +4,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use libimage::Preallocation;
 use libimage::format::Format;
 use libimage::format::qcow2::{CompressionType, CreateOptions};
+use libimage::spec::split_commas;
 use libimage::units::{SizeProblem, scan_size};
-
-use crate::spec::split_commas;
 
 /// What an option's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,13 +40,7 @@ pub(crate) fn warn_guessed(name: &str) {
     eprintln!("         Specify the 'raw' format explicitly to remove the restrictions.");
 }
 
-/// Lines of JSON with the four-space indent that diffs of existing tools expect.
+/// A value as lines of JSON, in the order and with the line breaks of existing tools.
 pub(crate) fn json(value: &serde_json::Value) -> String {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    // A value in memory always has a text.
-    let _ = serde::Serialize::serialize(value, &mut serializer);
-    out.push(b'\n');
-    String::from_utf8(out).unwrap_or_default()
+    libimage::spec::json::lines(value)
 }

@@ -1,0 +1,123 @@
+//! Children of a node: the file that it interprets, and the backing file that supplies what it does not hold.
+
+use super::node::{Flags, Opening};
+use super::{BackingReference, Image};
+use crate::error::{Error, Result};
+use crate::spec::{Dict, Name, Scalar, Spec};
+
+impl Opening<'_> {
+    /// Opens the `file` child, if anything is said about it.
+    pub(super) fn file_child(
+        &mut self,
+        name: Option<Name>,
+        options: &mut Dict,
+        flags: Flags,
+    ) -> Result<Option<Image>> {
+        let own = options.take_child("file");
+        if let Some(Scalar::Text(node)) = options.get("file") {
+            if name.is_some() || !own.is_empty() {
+                let what =
+                    "Cannot reference an existing block device with additional options or a new filename";
+                return Err(Error::Invalid(what.to_owned()));
+            }
+            return Err(no_node(&node.to_string_lossy()));
+        }
+        if name.is_none() && own.is_empty() {
+            return Ok(None);
+        }
+        self.node(name, own, Flags { protocol: true, ..flags }).map(Some)
+    }
+
+    /// Takes "no backing file" out of the options; false if that is what they say.
+    pub(super) fn wants_backing(&mut self, options: &mut Dict, flags: &mut Flags) -> bool {
+        let is_none = match options.get("backing") {
+            Some(Scalar::Null) => true,
+            Some(Scalar::Text(text)) if text.is_empty() => {
+                (self.context.warn)(r#"Use of "backing": "" is deprecated; use "backing": null instead"#);
+                true
+            }
+            _ => false,
+        };
+        if is_none {
+            options.take("backing");
+            flags.no_backing = true;
+        }
+        !is_none
+    }
+
+    /// Opens the backing file that the options or the header name, if any.
+    pub(super) fn backing(
+        &mut self,
+        image: &Image,
+        options: &mut Dict,
+        flags: Flags,
+    ) -> Result<Option<Image>> {
+        let reference = match options.get("backing") {
+            Some(Scalar::Text(node)) => Some(node.to_string_lossy().into_owned()),
+            _ => None,
+        };
+        let own = options.take_child("backing");
+        let header = image.backing_reference()?;
+        if header.is_none() && own.is_empty() && reference.is_none() {
+            return Ok(None);
+        }
+        if !image.driver().supports_backing() {
+            // A protocol leaves the options to the complaint about what nobody takes.
+            return Err(Error::Invalid("Driver doesn't support backing files".to_owned()));
+        }
+        let opened = match reference {
+            Some(node) => Err(no_node(&node)),
+            None => self.backing_node(header, own, flags),
+        };
+        opened.map(Some).map_err(|e| e.context("Could not open backing file"))
+    }
+
+    fn backing_node(
+        &mut self,
+        header: Option<BackingReference>,
+        mut own: Dict,
+        flags: Flags,
+    ) -> Result<Image> {
+        let mut name = None;
+        if let Some(header) = header {
+            if own.get("file.filename").is_none() {
+                let spec = Spec::name(&header.full?)?;
+                name = spec.name;
+                for (key, value) in spec.options.iter() {
+                    own.set_default(key, value.clone());
+                }
+            }
+            if let Some(format) = header.format {
+                own.set_default("driver", format.as_str().into());
+            }
+        }
+        let files = self.files.clone();
+        let flags = Flags { read_only: true, check: false, protocol: false, ..flags };
+        let opened = self.node(name, own, flags);
+        self.files = files;
+        opened
+    }
+
+    /// Refuses a data file for an image that has none, unless nothing but the image itself is looked at.
+    pub(super) fn refuse_data_file(&mut self, options: &mut Dict, flags: Flags) -> Result<()> {
+        if flags.no_io {
+            options.take("data-file");
+            options.take_child("data-file");
+            return Ok(());
+        }
+        if let Some(Scalar::Text(node)) = options.get("data-file") {
+            return Err(no_node(&node.to_string_lossy()));
+        }
+        let own = options.take_child("data-file");
+        if own.is_empty() {
+            return Ok(());
+        }
+        self.node(None, own, Flags { protocol: true, read_only: true, ..Flags::default() })?;
+        let what = "'data-file' can only be set for images with an external data file";
+        Err(Error::Invalid(what.to_owned()))
+    }
+}
+
+fn no_node(name: &str) -> Error {
+    Error::NotFound(format!("Cannot find device='{name}' nor node-name='{name}'"))
+}

@@ -1,0 +1,85 @@
+//! The drivers that a node can have: protocols, which have bytes, and formats, which make a disk of them.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::FileTypeExt;
+
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::spec::protocol;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// A regular file.
+    File,
+    /// A block device of this machine.
+    HostDevice,
+    /// Nothing: reads as zeroes and forgets what is written.
+    Null(&'static str),
+    /// An image format.
+    Format(Format),
+}
+
+impl Driver {
+    /// The driver's name in options and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::File => "file",
+            Driver::HostDevice => "host_device",
+            Driver::Null(name) => name,
+            Driver::Format(format) => format.name(),
+        }
+    }
+
+    /// The driver called `name`.
+    ///
+    /// # Errors
+    /// For names that are not known.
+    pub fn by_name(name: &str) -> Result<Self> {
+        Ok(match name {
+            "file" => Driver::File,
+            "host_device" => Driver::HostDevice,
+            "null-co" => Driver::Null("null-co"),
+            "null-aio" => Driver::Null("null-aio"),
+            other => Driver::Format(
+                Format::by_name(other).map_err(|_| Error::NotFound(format!("Unknown driver '{other}'")))?,
+            ),
+        })
+    }
+
+    /// The format that it is, if it is one.
+    pub fn format(self) -> Option<Format> {
+        match self {
+            Driver::Format(format) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// It has bytes of its own, and no `file` child.
+    pub fn is_protocol(self) -> bool {
+        self.format().is_none()
+    }
+
+    /// Its images can name another one that supplies what they do not hold.
+    pub(super) fn supports_backing(self) -> bool {
+        self == Driver::Format(Format::Qcow2)
+    }
+
+    /// The protocol that a name stands for; `with_prefix` if it may say so itself.
+    pub(super) fn of_name(name: &OsStr, with_prefix: bool) -> Result<Self> {
+        let local = || match std::fs::metadata(name).map(|metadata| metadata.file_type()) {
+            Ok(kind) if kind.is_block_device() => Driver::HostDevice,
+            _ => Driver::File,
+        };
+        match protocol(name).filter(|_| with_prefix) {
+            None => Ok(local()),
+            Some(b"file") => Ok(Driver::File),
+            Some(b"host_device") => Ok(Driver::HostDevice),
+            Some(b"null-co") => Ok(Driver::Null("null-co")),
+            Some(b"null-aio") => Ok(Driver::Null("null-aio")),
+            Some(other) => {
+                Err(Error::NotFound(format!("Unknown protocol '{}'", String::from_utf8_lossy(other))))
+            }
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What `--object` makes: secrets, and objects that only the network and virtual machines need.
+//!
+//! Secrets never appear in a message or in debug output.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+
+use serde_json::Value;
+
+use super::json;
+use super::keyval::split_commas;
+use crate::error::{Error, Result, plain};
+
+/// The longest secret file that is read, in bytes: passphrases are short.
+const MAX_SECRET: u64 = 16 << 20;
+/// The length of a secret that other secrets are encrypted with, in bytes.
+const MASTER_KEY: usize = 32;
+/// The length of the initialisation vector of an encrypted secret, in bytes.
+const IV: usize = 16;
+
+/// A kind of object, and the properties that it knows.
+struct Kind {
+    name: &'static str,
+    properties: &'static [(&'static str, &'static str)],
+}
+
+const KINDS: [Kind; 7] = [
+    Kind { name: "authz-list", properties: &[("policy", "QAuthZListPolicy"), ("rules", "list")] },
+    Kind { name: "authz-list-file", properties: &[("filename", "string"), ("refresh", "bool")] },
+    Kind { name: "authz-simple", properties: &[("identity", "string")] },
+    Kind {
+        name: "main-loop",
+        properties: &[("aio-max-batch", "int"), ("thread-pool-max", "int"), ("thread-pool-min", "int")],
+    },
+    Kind { name: "pr-manager-helper", properties: &[("path", "string")] },
+    Kind {
+        name: "secret",
+        properties: &[
+            ("data", "string"),
+            ("file", "string"),
+            ("format", "QCryptoSecretFormat"),
+            ("iv", "string"),
+            ("keyid", "string"),
+        ],
+    },
+    Kind { name: "throttle-group", properties: &[("limits", "ThrottleLimits")] },
+];
+
+/// The answer to `--object help` and `--object TYPE,help`; nothing if help was not asked for.
+pub fn object_help(text: &str) -> Option<String> {
+    let parts = split_commas(text);
+    if !parts.iter().any(|part| part == "help" || part == "?") || text.starts_with('{') {
+        return None;
+    }
+    let Some(kind) = parts.first().and_then(|first| KINDS.iter().find(|kind| kind.name == first)) else {
+        let names: String = KINDS.iter().map(|kind| format!("  {}\n", kind.name)).collect();
+        return Some(format!("List of user creatable objects:\n{names}"));
+    };
+    let properties = kind.properties.iter().map(|(name, what)| format!("  {name}=<{what}>\n"));
+    Some(format!("{} options:\n{}", kind.name, properties.collect::<String>()))
+}
+
+/// All objects of a command line, by their ids.
+#[derive(Debug, Default)]
+pub struct Objects {
+    objects: BTreeMap<String, Object>,
+}
+
+enum Object {
+    Secret(Vec<u8>),
+    Other,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Object::Secret(_) => "Secret",
+            Object::Other => "Other",
+        })
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        if let Object::Secret(bytes) = self {
+            zeroize::Zeroize::zeroize(bytes);
+        }
+    }
+}
+
+impl Objects {
+    /// Makes the object that the argument of one `--object` describes: `TYPE,id=ID,...`, or JSON.
+    ///
+    /// # Errors
+    /// When it is not understood, or what it refers to is not there.
+    pub fn add(&mut self, text: &str) -> Result<()> {
+        let mut properties =
+            if text.starts_with('{') { json_properties(text)? } else { key_value_properties(text)? };
+        let mut take = |name: &str| {
+            let index = properties.iter().position(|(key, _)| key == name)?;
+            Some(properties.remove(index).1)
+        };
+        let kind = take("qom-type").ok_or_else(|| missing("qom-type"))?;
+        let Some(kind) = KINDS.iter().find(|known| known.name == kind) else {
+            let what = format!("Parameter 'qom-type' does not accept value '{kind}'");
+            return Err(Error::Invalid(what));
+        };
+        let id = take("id").ok_or_else(|| missing("id"))?;
+        if let Some((key, _)) =
+            properties.iter().find(|(key, _)| kind.properties.iter().all(|(name, _)| name != key))
+        {
+            return Err(Error::Invalid(match key.split_once('.') {
+                Some((group, _)) => format!("Parameters '{group}.*' are unexpected"),
+                None => format!("Parameter '{key}' is unexpected"),
+            }));
+        }
+        if !is_identifier(&id) {
+            return Err(Error::Invalid(
+                "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.".to_owned(),
+            ));
+        }
+        let object = match kind.name {
+            "secret" => Object::Secret(self.secret_of(&id, &properties)?),
+            _ => Object::Other,
+        };
+        if self.objects.contains_key(&id) {
+            let what = format!("attempt to add duplicate property '{id}' to object (type 'container')");
+            return Err(Error::Invalid(what));
+        }
+        self.objects.insert(id, object);
+        Ok(())
+    }
+
+    /// The bytes of the secret called `id`.
+    ///
+    /// # Errors
+    /// When there is none, or the object of that name is something else.
+    pub fn secret(&self, id: &str) -> Result<&[u8]> {
+        match self.objects.get(id) {
+            Some(Object::Secret(bytes)) => Ok(bytes),
+            Some(Object::Other) => Err(Error::Invalid(format!("Object with id '{id}' is not a secret"))),
+            None => Err(Error::Invalid(format!("No secret with id '{id}'"))),
+        }
+    }
+
+    /// The secret called `id` as the text of a passphrase.
+    ///
+    /// # Errors
+    /// As [`Objects::secret`], and when it is not UTF-8.
+    pub fn passphrase(&self, id: &str) -> Result<&str> {
+        std::str::from_utf8(self.secret(id)?)
+            .map_err(|_| Error::Invalid(format!("Data from secret {id} is not valid UTF-8")))
+    }
+
+    fn secret_of(&self, id: &str, properties: &[(String, String)]) -> Result<Vec<u8>> {
+        let get = |name: &str| properties.iter().rev().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+        let is_base64 = match get("format") {
+            None | Some("raw") => false,
+            Some("base64") => true,
+            Some(other) => {
+                let what = format!("Parameter 'format' does not accept value '{other}'");
+                return Err(Error::Invalid(what));
+            }
+        };
+        let bytes = match (get("data"), get("file")) {
+            (Some(_), Some(_)) => {
+                return Err(Error::Invalid("'file' and 'data' are mutually exclusive".to_owned()));
+            }
+            (None, None) => {
+                return Err(Error::Invalid("Either 'file' or 'data' must be provided".to_owned()));
+            }
+            (Some(data), None) => data.as_bytes().to_vec(),
+            (None, Some(file)) => read_secret(file)?,
+        };
+        let Some(master) = get("keyid") else {
+            return if is_base64 { base64(&bytes) } else { Ok(bytes) };
+        };
+        if master == id {
+            return Err(Error::Invalid(format!("Secret with id '{id}' has no data")));
+        }
+        let key: &[u8; MASTER_KEY] = self
+            .secret(master)?
+            .try_into()
+            .map_err(|_| Error::Invalid(format!("Key should be {MASTER_KEY} bytes in length")))?;
+        let iv = get("iv").ok_or_else(|| Error::Invalid("IV is required to decrypt secret".to_owned()))?;
+        let iv = base64(iv.as_bytes())?;
+        let iv: &[u8; IV] = iv
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::Invalid(format!("IV should be {IV} bytes in length not {}", iv.len())))?;
+        let bytes = if is_base64 { base64(&bytes)? } else { bytes };
+        decrypt(key, iv, &bytes)
+    }
+}
+
+/// Decrypts a secret with AES-256-CBC and removes its padding.
+fn decrypt(_key: &[u8; MASTER_KEY], _iv: &[u8; IV], bytes: &[u8]) -> Result<Vec<u8>> {
+    if !bytes.len().is_multiple_of(IV) {
+        let what = format!("Length {} must be a multiple of block size {IV}", bytes.len());
+        return Err(Error::Invalid(what));
+    }
+    Err(Error::Invalid("Encrypted secrets (keyid=) are not supported; give the secret itself".to_owned()))
+}
+
+fn missing(name: &str) -> Error {
+    Error::Invalid(format!("Parameter '{name}' is missing"))
+}
+
+fn is_identifier(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}
+
+fn json_properties(text: &str) -> Result<Vec<(String, String)>> {
+    let Value::Object(object) = json::parse(text).map_err(Error::Invalid)? else {
+        return Err(Error::Invalid("Invalid JSON object given".to_owned()));
+    };
+    let text = |(key, value): (&String, &Value)| match value {
+        Value::String(text) => Ok((key.clone(), text.clone())),
+        _ => Err(Error::Invalid(format!("Invalid parameter type for '{key}', expected: string"))),
+    };
+    object.iter().map(text).collect()
+}
+
+/// Properties as `key=value`; the first word alone is the type.
+fn key_value_properties(text: &str) -> Result<Vec<(String, String)>> {
+    let mut list: Vec<(String, String)> = Vec::new();
+    if text.is_empty() {
+        return Ok(list);
+    }
+    let mut parts = split_commas(text);
+    if parts.len() > 1 && parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    for (index, part) in parts.into_iter().enumerate() {
+        let (key, value) = match part.split_once('=') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            // A comma in the type's name is a comma that ends it.
+            None if index == 0 && part.starts_with(|c: char| c != ',') && !part.contains(',') => {
+                ("qom-type".to_owned(), part)
+            }
+            None if part.is_empty() || index == 0 => {
+                return Err(Error::Invalid("Invalid parameter ''".to_owned()));
+            }
+            None => return Err(Error::Invalid(format!("Expected '=' after parameter '{part}'"))),
+        };
+        if !key.split('.').all(is_key) {
+            let shown = if key.contains(',') { "" } else { &key };
+            return Err(Error::Invalid(format!("Invalid parameter '{shown}'")));
+        }
+        list.retain(|(known, _)| *known != key);
+        list.push((key, value));
+    }
+    Ok(list)
+}
+
+fn is_key(key: &str) -> bool {
+    is_identifier(key)
+}
+
+fn read_secret(path: &str) -> Result<Vec<u8>> {
+    let failed = |why: String| Error::Invalid(format!("Unable to read {path}: {why}"));
+    let file = File::open(path)
+        .map_err(|error| failed(format!("Failed to open file “{path}”: {}", plain(&error))))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_SECRET)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(format!("Error reading file “{path}”: {}", plain(&error))))?;
+    Ok(bytes)
+}
+
+/// Decodes base64 as leniently as GLib: line breaks are skipped, an incomplete last group is left out.
+fn base64(text: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut group, mut length, mut padding) = (0u32, 0, 0);
+    for &byte in text {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                padding += 1;
+                0
+            }
+            b'\n' => continue,
+            _ => return Err(Error::Invalid("Base64 data contains invalid characters".to_owned())),
+        };
+        group = group << 6 | u32::from(value);
+        length += 1;
+        if length == 4 {
+            let [_, bytes @ ..] = group.to_be_bytes();
+            out.extend(bytes.iter().take(3usize.saturating_sub(padding)));
+            (group, length, padding) = (0, 0, 0);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+mod tests {
+    use super::*;
+
+    fn error(list: &[&str]) -> String {
+        let mut objects = Objects::default();
+        list.iter().find_map(|text| objects.add(text).err()).unwrap().to_string()
+    }
+
+    #[test]
+    fn secrets_in_all_forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, b"from file\n").unwrap();
+        let mut objects = Objects::default();
+        objects.add("secret,id=a,data=x=y,,z").unwrap();
+        objects.add("secret,id=b,data=YWJjZA==,format=base64").unwrap();
+        objects.add(&format!("secret,id=c,file={}", path.display())).unwrap();
+        objects.add(r#"{"qom-type":"secret","id":"d","data":"j"}"#).unwrap();
+        objects.add("throttle-group,id=t").unwrap();
+        for (id, expected) in [("a", "x=y,z"), ("b", "abcd"), ("c", "from file\n"), ("d", "j")] {
+            assert_eq!(objects.passphrase(id).unwrap(), expected);
+        }
+        assert_eq!(objects.secret("t").unwrap_err().to_string(), "Object with id 't' is not a secret");
+        assert!(!format!("{objects:?}").contains("abcd"));
+    }
+
+    #[test]
+    fn mistakes_in_qemus_words() {
+        // Each taken from what qemu-img says.
+        for (text, expected) in [
+            ("secret", "Parameter 'id' is missing"),
+            ("id=x", "Parameter 'qom-type' is missing"),
+            ("", "Parameter 'qom-type' is missing"),
+            ("foo,id=x", "Parameter 'qom-type' does not accept value 'foo'"),
+            ("secret,id=x", "Either 'file' or 'data' must be provided"),
+            ("secret,id=x,data=a,file=b", "'file' and 'data' are mutually exclusive"),
+            ("secret,id=x,data=a,format=b", "Parameter 'format' does not accept value 'b'"),
+            ("secret,id=x,data=a,foo=b", "Parameter 'foo' is unexpected"),
+            ("secret,id=x,data.x=b", "Parameters 'data.*' are unexpected"),
+            ("secret,id=x,data", "Expected '=' after parameter 'data'"),
+            ("secret,,id=x", "Invalid parameter ''"),
+            ("secret,id=x,1data=x", "Invalid parameter '1data'"),
+            ("secret,id=x,data=a,keyid=m", "No secret with id 'm'"),
+            ("secret,id=x,data=####,format=base64", "Base64 data contains invalid characters"),
+            ("{", "JSON parse error, premature EOI"),
+            (r#"{"qom-type":"secret","id":1}"#, "Invalid parameter type for 'id', expected: string"),
+        ] {
+            assert_eq!(error(&[text]), expected, "{text}");
+        }
+        assert_eq!(
+            error(&["secret,id=x,data=a", "secret,id=x,data=a"]),
+            "attempt to add duplicate property 'x' to object (type 'container')"
+        );
+        assert_eq!(
+            error(&["secret,id=m,data=a", "secret,id=x,data=a,keyid=m"]),
+            "Key should be 32 bytes in length"
+        );
+    }
+}
