@@ -8,7 +8,7 @@ use std::time::Duration;
 use hmac::digest::block_api::EagerHash;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::time::{ClockId, clock_gettime};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::Secret;
 use crate::error::{Error, Result};
@@ -118,7 +118,7 @@ impl HashAlg {
             for part in parts {
                 sha2::Digest::update(&mut digest, part);
             }
-            Zeroizing::new(sha2::Digest::finalize(digest).to_vec())
+            Secret::from(sha2::Digest::finalize(digest).to_vec())
         })
     }
 
@@ -131,7 +131,7 @@ impl HashAlg {
         if iterations == 0 {
             return Err(Error::Invalid("A key cannot be derived with no iteration".to_owned()));
         }
-        let mut key = Zeroizing::new(vec![0; length]);
+        let mut key = Secret::from(vec![0; length]);
         let parallel = iterations > 4096 && length > self.digest_bytes();
         with_digest!(self, D => pbkdf2::<D>(password, salt, iterations, &mut key, parallel));
         Ok(key)

@@ -19,12 +19,42 @@ pub use cipher::{CipherAlg, CipherMode};
 pub use hash::HashAlg;
 pub use sector::{IvGen, SECTOR, SectorCipher};
 
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
-/// Bytes that nobody else should see: overwritten when dropped.
-pub type Secret = Zeroizing<Vec<u8>>;
+/// Bytes that nobody else should see: overwritten when dropped, and never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Secret(Zeroizing::new(bytes))
+    }
+}
+
+impl Deref for Secret {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl DerefMut for Secret {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
 
 /// Fills `buf` with bytes from the system's generator.
 ///

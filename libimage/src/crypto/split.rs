@@ -3,8 +3,6 @@
 //! Overwriting any part of them makes the key unrecoverable, even where a medium keeps old copies of some
 //! sectors. (LUKS on-disk format 1.2.3, section 2.4.)
 
-use zeroize::Zeroizing;
-
 use super::{HashAlg, Secret, random};
 use crate::error::Result;
 
@@ -13,7 +11,7 @@ use crate::error::Result;
 /// # Errors
 /// When the system has no random bytes.
 pub fn split(hash: HashAlg, key: &[u8], stripes: usize) -> Result<Secret> {
-    let mut all = Zeroizing::new(vec![0; key.len().saturating_mul(stripes)]);
+    let mut all = Secret::from(vec![0; key.len().saturating_mul(stripes)]);
     let body = all.len().saturating_sub(key.len());
     let (noise, last) = all.split_at_mut(body);
     random(noise)?;
@@ -34,7 +32,7 @@ pub fn merge(hash: HashAlg, stripes: &[u8], length: usize) -> Secret {
 
 /// The diffused exclusive or of all stripes.
 fn folded(hash: HashAlg, stripes: &[u8], length: usize) -> Secret {
-    let mut sum = Zeroizing::new(vec![0; length]);
+    let mut sum = Secret::from(vec![0; length]);
     for stripe in stripes.chunks(length.max(1)) {
         sum.iter_mut().zip(stripe).for_each(|(sum, byte)| *sum ^= byte);
         for (index, part) in (0u32..).zip(sum.chunks_mut(hash.digest_bytes())) {

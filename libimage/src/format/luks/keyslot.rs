@@ -22,7 +22,7 @@ pub struct MasterKey(Secret);
 impl MasterKey {
     /// A new key of `length` bytes.
     pub(super) fn random(length: usize) -> Result<Self> {
-        let mut key = Secret::new(vec![0; length]);
+        let mut key = Secret::from(vec![0; length]);
         random(&mut key)?;
         Ok(MasterKey(key))
     }
@@ -55,7 +55,7 @@ impl Header {
     ) -> Result<Option<MasterKey>> {
         let Some(slot) = self.slots.get(index).filter(|slot| slot.active) else { return Ok(None) };
         let slot_key = self.hash.pbkdf2(password, &slot.salt, slot.iterations, self.key_bytes())?;
-        let mut material = Secret::new(vec![0; self.material_bytes()]);
+        let mut material = Secret::from(vec![0; self.material_bytes()]);
         let at = material_offset(slot);
         let there = area.size().saturating_sub(at).min(material.len() as u64) as usize;
         if let Some(part) = material.get_mut(..there).filter(|part| !part.is_empty()) {

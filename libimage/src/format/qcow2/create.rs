@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use super::crypt::Encryption;
 use super::extension::Extensions;
-use super::header::{CompressionType, Header, autoclear, compatible, incompatible};
+use super::header::{CompressionType, CryptMethod, Header, autoclear, compatible, incompatible};
 use super::image::{OpenOptions, Qcow2};
 use super::refcount;
 use super::storage::{table_bytes, write_all};
@@ -44,6 +45,8 @@ pub struct CreateOptions {
     pub data_file: Option<String>,
     /// Keep that file a raw image of the disk.
     pub data_file_raw: bool,
+    /// Encrypt guest data.
+    pub encryption: Option<Encryption>,
 }
 
 impl Default for CreateOptions {
@@ -61,6 +64,7 @@ impl Default for CreateOptions {
             extended_l2: false,
             data_file: None,
             data_file_raw: false,
+            encryption: None,
         }
     }
 }
@@ -179,6 +183,7 @@ impl CreateOptions {
             compatible: if self.lazy_refcounts { compatible::LAZY_REFCOUNTS } else { 0 },
             autoclear: if self.data_file_raw { autoclear::RAW_DATA_FILE } else { 0 },
             compression: self.compression,
+            crypt: CryptMethod::None,
             extensions,
             backing_name: self.backing_file.clone().filter(|name| !name.is_empty()),
             unknown: Vec::new(),
@@ -233,14 +238,24 @@ impl Qcow2 {
         file.flush()?;
         write_all(&*file, &header.encode(file.name())?, 0)?;
 
-        let image = Self::open(file, OpenOptions::default())?;
+        let mut image = Self::open(file, OpenOptions::default())?;
         if let Some(data) = data {
             data.resize(0, Preallocation::Off)?;
             image.set_data_file(data)?;
         }
         let size = options.size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
-        if size > 0 {
-            image.resize(size, options.preallocation)?;
+        let Some(encryption) = &options.encryption else {
+            if size > 0 {
+                image.resize(size, options.preallocation)?;
+            }
+            image.flush()?;
+            return Ok(image);
+        };
+        // As in QEMU the LUKS header lies between the L1 table and the data.
+        image.resize(size, Preallocation::Off)?;
+        image.encrypt_new(encryption)?;
+        if options.preallocation != Preallocation::Off {
+            image.preallocate(0, size, options.preallocation)?;
         }
         image.flush()?;
         Ok(image)

@@ -74,19 +74,25 @@ impl Qcow2 {
 
     /// Reads the bytes stored at `host`, which the guest sees at `guest`.
     pub(super) fn read_data(&self, buf: &mut [u8], host: HostOffset, guest: u64) -> Result<()> {
-        let _ = guest;
-        read_padded(self.data_file()?, buf, host.0)
+        let file = self.data_file()?;
+        match &self.crypt {
+            None => read_padded(file, buf, host.0),
+            Some(crypt) => crypt.read(self, buf, host, guest, |buf, at| read_padded(file, buf, at)),
+        }
     }
 
     /// Stores at `host` the bytes that the guest sees at `guest`.
     pub(super) fn write_data(&self, buf: &[u8], host: HostOffset, guest: u64) -> Result<()> {
-        let _ = guest;
-        write_all(self.data_file()?, buf, host.0)
+        let file = self.data_file()?;
+        match &self.crypt {
+            None => write_all(file, buf, host.0),
+            Some(crypt) => crypt.write(self, buf, host, guest, |buf, at| write_all(file, buf, at)),
+        }
     }
 
     /// True if zeroes of the data file are zeroes for the guest.
     pub(super) fn stored_zeroes_are_zeroes(&self) -> bool {
-        true
+        self.crypt.is_none()
     }
 
     /// True if clusters from `host` on were never written: they read as zeroes without having been.

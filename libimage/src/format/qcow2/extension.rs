@@ -12,6 +12,7 @@ const BACKING_FORMAT: u32 = 0xe279_2aca;
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const BITMAPS: u32 = 0x2385_2875;
 const DATA_FILE: u32 = 0x4441_5441;
+const ENCRYPTION: u32 = 0x0537_be77;
 
 const FEATURE_ENTRY: usize = 48;
 
@@ -93,6 +94,27 @@ impl Extensions {
             let data = format.as_bytes().to_owned();
             self.list.insert(0, Extension { id: BACKING_FORMAT, data });
         }
+    }
+
+    /// Where the LUKS header lies, and its length, if there is one; or why that cannot be told.
+    pub(super) fn encryption_header(&self) -> Option<Result<(u64, u64)>> {
+        let data = self.find(ENCRYPTION)?;
+        let parsed = data.split_first_chunk::<8>().and_then(|(offset, length)| {
+            let length: [u8; 8] = length.try_into().ok()?;
+            Some((u64::from_be_bytes(*offset), u64::from_be_bytes(length)))
+        });
+        Some(parsed.ok_or_else(|| {
+            Error::Invalid(format!("CRYPTO header extension size {}, but expected size 16", data.len()))
+        }))
+    }
+
+    /// Says where the LUKS header lies, and its length.
+    pub(super) fn set_encryption_header(&mut self, offset: u64, length: u64) {
+        self.list.retain(|extension| extension.id != ENCRYPTION);
+        // QEMU has it before the names of feature bits.
+        let place = self.list.iter().position(|extension| extension.id == FEATURE_NAMES);
+        let data = [offset.to_be_bytes(), length.to_be_bytes()].concat();
+        self.list.insert(place.unwrap_or(self.list.len()), Extension { id: ENCRYPTION, data });
     }
 
     /// The name of the file that holds guest data.

@@ -99,6 +99,24 @@ impl CompressionType {
     }
 }
 
+/// How guest data is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CryptMethod {
+    None,
+    Aes,
+    Luks,
+}
+
+impl CryptMethod {
+    fn number(self) -> u32 {
+        match self {
+            CryptMethod::None => 0,
+            CryptMethod::Aes => 1,
+            CryptMethod::Luks => 2,
+        }
+    }
+}
+
 /// A checked header.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
@@ -114,6 +132,7 @@ pub(super) struct Header {
     pub(super) compatible: u64,
     pub(super) autoclear: u64,
     pub(super) compression: CompressionType,
+    pub(super) crypt: CryptMethod,
     pub(super) extensions: Extensions,
     pub(super) backing_name: Option<String>,
     /// Bytes of a longer header than we know, kept as they are. Empty: a header of 104 bytes had none.
@@ -218,12 +237,12 @@ impl Header {
         if autoclear & autoclear::RAW_DATA_FILE != 0 && !geometry.data_file {
             return Err(Error::corrupt(name, "data-file-raw requires a data file"));
         }
-        match raw.crypt_method.get() {
-            0 => {}
-            1 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): AES encryption")),
-            2 => return Err(Error::unsupported(name, "Unsupported qcow2 feature(s): LUKS encryption")),
+        let crypt = match raw.crypt_method.get() {
+            0 => CryptMethod::None,
+            1 => CryptMethod::Aes,
+            2 => CryptMethod::Luks,
             other => return Err(Error::unsupported(name, format!("Unsupported encryption method {other}"))),
-        }
+        };
         let backing_name = match backing_offset {
             0 => None,
             start => {
@@ -256,6 +275,7 @@ impl Header {
             compatible,
             autoclear,
             compression,
+            crypt,
             extensions,
             backing_name,
             unknown: if v3 { unknown.to_owned() } else { Vec::new() },
@@ -331,7 +351,7 @@ impl Header {
             backing_file_size: (backing.len() as u32).into(),
             cluster_bits: g.cluster_bits.into(),
             size: self.size.into(),
-            crypt_method: 0.into(),
+            crypt_method: self.crypt.number().into(),
             l1_size: self.l1_size.into(),
             l1_table_offset: self.l1_offset.into(),
             refcount_table_offset: self.refcount_table_offset.into(),
@@ -358,10 +378,11 @@ impl Header {
         Ok(bytes)
     }
 
-    /// Size, (no) encryption, L1 size and L1 position: the 24 bytes at [`field::SIZE`], one sector.
+    /// Size, encryption, L1 size and L1 position: the 24 bytes at [`field::SIZE`], one sector.
     pub(super) fn size_and_l1(&self) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.size.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.crypt.number().to_be_bytes());
         bytes[12..16].copy_from_slice(&self.l1_size.to_be_bytes());
         bytes[16..].copy_from_slice(&self.l1_offset.to_be_bytes());
         bytes

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::compress::{Compressor, Unpacked};
+use super::crypt::Crypt;
 use super::header::{CompressionType, Header, autoclear, field, incompatible};
 use super::meta::Meta;
 use super::read::View;
@@ -66,6 +67,8 @@ pub struct Qcow2 {
     pub(super) external: OnceLock<Arc<dyn Block>>,
     /// That file is a raw image of the disk by itself.
     pub(super) raw_external: bool,
+    /// What guest data is encrypted with, if it is.
+    pub(super) crypt: Option<Crypt>,
 }
 
 impl Qcow2 {
@@ -94,6 +97,7 @@ impl Qcow2 {
     fn assemble(file: Arc<dyn Block>, header: Header, read_only: bool, options: OpenOptions) -> Result<Self> {
         let (geometry, compression, size) = (header.geometry, header.compression, header.size);
         let raw_external = header.autoclear & autoclear::RAW_DATA_FILE != 0;
+        let crypt = Crypt::load(&file, &header)?;
         let mut meta = Meta::load(Arc::clone(&file), header, options.cache_bytes)?;
         let (snapshots, result) = snapshot::read(&*file, &meta.header);
         meta.snapshots = snapshots;
@@ -120,6 +124,7 @@ impl Qcow2 {
             sparse_data: OnceLock::new(),
             external: OnceLock::new(),
             raw_external,
+            crypt,
         })
     }
 
@@ -322,7 +327,7 @@ impl Block for Qcow2 {
         self.begin_write(range.start, length)?;
         let _gate = self.enter()?;
         check_range(self, range.start, length)?;
-        if length == 0 { Ok(()) } else { self.zero_range(range, how) }
+        if length == 0 { Ok(()) } else { self.zero_bytes(range, how) }
     }
 
     fn discard(&self, range: Range<u64>) -> Result<()> {
@@ -330,6 +335,7 @@ impl Block for Qcow2 {
         self.begin_write(range.start, length)?;
         let _gate = self.enter()?;
         check_range(self, range.start, length)?;
+        let _right = self.crypt.as_ref().map(|crypt| crypt.edges.enter(0, 0));
         if length == 0 { Ok(()) } else { self.discard_range(range) }
     }
 
@@ -363,7 +369,7 @@ impl Block for Qcow2 {
             preferred: self.geometry.cluster_size() as u32,
             growable: false,
             // Without a backing file, what was never written is unallocated and reads as zeroes.
-            zero_init: self.shows_backing().is_ok_and(|shows| !shows),
+            zero_init: self.shows_backing().is_ok_and(|shows| !shows) && !self.shows_noise(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What there is to say about an image, for `info`.
 
+use super::crypt::EncryptionInfo;
 use super::header::{CompressionType, autoclear, compatible, incompatible};
 use super::image::Qcow2;
 use super::snapshot::Snapshot;
@@ -38,6 +39,8 @@ pub struct Info {
     pub backing_format: Option<String>,
     /// Internal snapshots, in the order of the table.
     pub snapshots: Vec<Snapshot>,
+    /// How guest data is encrypted.
+    pub encryption: Option<EncryptionInfo>,
     /// Persistent bitmaps.
     pub bitmaps: Vec<BitmapInfo>,
 }
@@ -87,6 +90,7 @@ impl Qcow2 {
             backing_file: header.backing_name.clone(),
             backing_format: header.extensions.backing_format().map(str::to_owned),
             snapshots: meta.snapshots.clone(),
+            encryption: self.encryption(),
             bitmaps: directory.map_or(Ok(Vec::new()), |directory| self.bitmaps(directory))?,
         })
     }

@@ -107,6 +107,9 @@ impl Meta {
         }
         let table = super::snapshot::encoded_length(&self.snapshots);
         references.add(self.header.snapshots_offset, table, report);
+        if let Some(Ok((offset, length))) = self.header.extensions.encryption_header() {
+            references.add(offset, length, report);
+        }
         if self.has_live_bitmaps() {
             self.count_bitmaps(&mut references, report)?;
         }

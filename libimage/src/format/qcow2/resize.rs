@@ -133,7 +133,7 @@ impl Qcow2 {
     }
 
     /// Allocates all of `old..size`, in the way that was asked for.
-    fn preallocate(&self, old: u64, size: u64, how: Preallocation) -> Result<()> {
+    pub(super) fn preallocate(&self, old: u64, size: u64, how: Preallocation) -> Result<()> {
         let g = self.geometry;
         let (_gate, mut meta) = self.exclusive()?;
         let mut cluster = GuestCluster(g.clusters_for(old));

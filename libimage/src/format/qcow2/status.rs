@@ -24,7 +24,11 @@ impl Qcow2 {
         for _ in 0..MAX_RUNS {
             let runs = self.runs(view, GuestOffset(at), range.end - at, 1)?;
             let Some(&(source, run)) = runs.list.first() else { break };
-            let next = self.extent_of(source, run, at)?;
+            let mut next = self.extent_of(source, run, at)?;
+            if self.crypt.is_some() && next.depth == 0 {
+                // Nobody could make use of what lies there.
+                next.offset = None;
+            }
             match &mut extent {
                 None => extent = Some(next),
                 Some(so_far) if continues(so_far, &next) => so_far.length += next.length,

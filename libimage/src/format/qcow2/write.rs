@@ -47,7 +47,7 @@ struct Remap<'a> {
 
 impl Qcow2 {
     /// Writes `buf`. The caller has checked the range, and holds the gate.
-    pub(super) fn write_range(&self, buf: &[u8], offset: u64) -> Result<()> {
+    pub(super) fn write_pieces(&self, buf: &[u8], offset: u64) -> Result<()> {
         let mut rest = buf;
         let mut at = offset;
         while !rest.is_empty() {

@@ -73,7 +73,7 @@ impl Qcow2 {
                 // There is nothing but the whole to say this of.
                 drop(meta);
                 drop(claim);
-                return self.write_range(&vec![0; (range.end - range.start) as usize], range.start);
+                return self.write_pieces(&vec![0; (range.end - range.start) as usize], range.start);
             }
             Mapping::Unallocated if !has_backing => {}
             _ => {
@@ -93,7 +93,7 @@ impl Qcow2 {
         while at < range.end {
             let length = (g.cluster_size() - g.within(at)).min(range.end - at);
             if !self.reads_as_zero(at, length)? {
-                self.write_range(&vec![0; length as usize], at)?;
+                self.write_pieces(&vec![0; length as usize], at)?;
             }
             at += length;
         }
@@ -157,7 +157,7 @@ impl Qcow2 {
         if self.reads_as_zero(start, length)? {
             return Ok(());
         }
-        self.write_range(&vec![0; length as usize], start)
+        self.write_pieces(&vec![0; length as usize], start)
     }
 }
 
