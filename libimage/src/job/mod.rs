@@ -1,7 +1,12 @@
 //! Long work over images: it reports progress and can be cancelled.
 
 pub mod copy;
+pub mod compare;
+pub mod hash;
+mod parallel;
 pub mod progress;
+mod target;
 pub mod zero;
 
+pub use parallel::processors;
 pub use progress::{Progress, Silent};

@@ -3,10 +3,12 @@
 //! A storage knows nothing of image formats. Formats ask it for bytes by position and, where they
 //! allocate by growing the file, write past its end.
 
+mod early;
 pub mod file;
 pub mod lock;
 pub mod memory;
 pub mod replace;
+mod share;
 
 pub use file::{FileOptions, FileStorage};
 pub use memory::Memory;
