@@ -34,7 +34,7 @@ impl Room {
 }
 
 fn look(path: &Path) -> Audit {
-    let storage = FileStorage::open(path, FileOptions { read_only: true, force_share: false }).unwrap();
+    let storage = FileStorage::open(path, FileOptions { read_only: true, ..FileOptions::default() }).unwrap();
     audit(&(Arc::new(storage) as Arc<dyn Block>), Bounds::default()).unwrap()
 }
 

@@ -188,7 +188,7 @@ pub fn launch(
 
 /// The root image is shared by all machines: no lock, nobody ever writes to it.
 fn root_disk(appliance: &Appliance) -> Result<Arc<dyn Block>, Error> {
-    let options = FileOptions { read_only: true, force_share: true };
+    let options = FileOptions { read_only: true, force_share: true, ..FileOptions::default() };
     let storage = FileStorage::open(appliance.root_image(), options)?;
     Ok(Arc::new(Raw::new(Arc::new(storage))))
 }

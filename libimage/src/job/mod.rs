@@ -1,9 +1,14 @@
 //! Long work over images: it reports progress and can be cancelled.
 
+pub mod compare;
 pub mod copy;
 pub mod delta;
+pub mod hash;
 pub mod ordered;
+mod parallel;
 pub mod progress;
+mod target;
 pub mod zero;
 
+pub use parallel::processors;
 pub use progress::{Progress, Silent};

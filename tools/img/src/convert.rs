@@ -333,7 +333,7 @@ impl Job<'_> {
         if !self.arguments.compress {
             return self.copy_plain(image, image.cluster_size(), fresh, over_backing);
         }
-        let target = Compressed::new(image, fresh, over_backing);
+        let target = Compressed::new(image, None, fresh, over_backing);
         Ok(copy::copy(self.source, &target, &self.manner(), self.progress)?)
     }
 
@@ -353,6 +353,7 @@ impl Job<'_> {
             workers: self.arguments.workers.unwrap_or_else(processors),
             bytes_per_second: self.arguments.rate.filter(|&rate| rate > 0),
             salvage: self.arguments.salvage.then_some(&warn_unreadable),
+            offload: None,
         }
     }
 }
