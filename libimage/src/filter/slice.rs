@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::{Block, Extent, Limits, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
 use crate::error::{Error, Result};
 
 /// The bytes `start..start + size` of another block device. No request reaches beyond them.
@@ -51,6 +51,10 @@ impl Block for Slice {
 
     fn write_zeroes(&self, range: Range<u64>, how: Zero) -> Result<()> {
         self.inner.write_zeroes(self.shift(&range)?, how)
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        self.inner.host_range(self.shift(&range)?)
     }
 
     fn discard(&self, range: Range<u64>) -> Result<()> {

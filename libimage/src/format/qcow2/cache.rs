@@ -5,6 +5,7 @@
 //! owner says that the write is safe.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,12 +22,35 @@ struct Page {
     used: AtomicU64,
 }
 
+/// Spreads offsets over the table with one multiplication. Keys are places in the file that were asked for, and
+/// no more of them than the cache holds: nobody gains by choosing them badly.
+#[derive(Default)]
+struct OffsetHasher(u64);
+
+impl Hasher for OffsetHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // The high bits of the product depend on all bits of the key: the table looks at both ends.
+        let product = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
+    }
+}
+
 /// The cache.
 pub(super) struct PageCache {
     page_size: u64,
     /// Pages to hold at most, beyond which [`PageCache::is_full`] says so.
     limit: usize,
-    pages: HashMap<u64, Page>,
+    pages: HashMap<u64, Page, BuildHasherDefault<OffsetHasher>>,
     dirty: BTreeSet<u64>,
     /// Advances with every load, so that hits need not write to shared memory most of the time.
     clock: AtomicU64,
@@ -38,7 +62,7 @@ impl PageCache {
         PageCache {
             page_size,
             limit,
-            pages: HashMap::new(),
+            pages: HashMap::default(),
             dirty: BTreeSet::new(),
             clock: AtomicU64::new(0),
         }

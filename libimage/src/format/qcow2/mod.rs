@@ -22,6 +22,7 @@ mod image;
 mod info;
 mod map;
 mod meta;
+mod offload;
 mod publish;
 mod read;
 mod refcount;

@@ -21,7 +21,7 @@ use crate::error::Result;
 const MAX_BOUNCE: usize = 4 << 20;
 
 /// How the next bytes of a request can be written.
-enum Plan<'a> {
+pub(super) enum Plan<'a> {
     /// Over what is there.
     InPlace { host: HostOffset, length: u64, _in_use: InUse },
     /// Into clusters whose mapping changes afterwards.
@@ -31,13 +31,13 @@ enum Plan<'a> {
 }
 
 /// A write that changes the mapping of clusters.
-struct Remap<'a> {
+pub(super) struct Remap<'a> {
     claim: Claim<'a>,
     /// Where the first of them lies, or will lie.
-    host: HostOffset,
+    pub(super) host: HostOffset,
     clusters: u64,
     /// Of the request.
-    bytes: Range<u64>,
+    pub(super) bytes: Range<u64>,
     /// To be written: the request and what must move or be completed with it.
     cover: Range<u64>,
     pending: Option<PendingClusters<'a>>,
@@ -70,7 +70,7 @@ impl Qcow2 {
         Ok(())
     }
 
-    fn plan(&self, at: u64, length: u64) -> Result<Plan<'_>> {
+    pub(super) fn plan(&self, at: u64, length: u64) -> Result<Plan<'_>> {
         let g = self.geometry;
         let cluster = g.guest_cluster(GuestOffset(at));
         {
@@ -200,7 +200,7 @@ impl Qcow2 {
     }
 
     /// Makes the tables point at clusters whose data has been written.
-    fn publish_run(&self, remap: Remap<'_>) -> Result<()> {
+    pub(super) fn publish_run(&self, remap: Remap<'_>) -> Result<()> {
         let g = self.geometry;
         let Remap { claim, host, clusters, cover, mut pending, .. } = remap;
         let mut meta = self.meta_write()?;
