@@ -1,6 +1,8 @@
 //! The one trait that storages, formats, filters and volumes share.
 
+use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -56,10 +58,37 @@ pub trait Block: Send + Sync {
     /// The file or URI this is, as messages should call it.
     fn name(&self) -> &str;
 
+    /// The local file that stores the beginning of `range` byte for byte, if there is one: its bytes can be
+    /// copied or shared without passing through memory. `None` where there is nothing stored, or where what
+    /// is stored has another form (compressed, encrypted).
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        let _ = range;
+        Ok(None)
+    }
+
+    /// Makes the bytes at `offset` those of `source`, by having the kernel copy or share them. Returns how
+    /// many bytes are done, from the beginning: 0 where that is not possible, and nothing was changed then.
+    /// The copy does not depend on the source: neither changes with the other.
+    fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
+        let _ = (source, offset);
+        Ok(0)
+    }
+
     /// Bytes that it takes up on its medium, where that can be told.
     fn allocated_bytes(&self) -> Option<u64> {
         None
     }
+}
+
+/// Bytes of a local file.
+#[derive(Debug, Clone)]
+pub struct HostRange {
+    /// Open for reading, at least.
+    pub file: Arc<File>,
+    /// The first byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
 }
 
 /// How [`Block::write_zeroes`] may go about it.

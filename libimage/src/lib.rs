@@ -20,5 +20,5 @@ pub mod storage;
 pub mod units;
 pub mod volume;
 
-pub use block::{Block, Extent, Limits, Preallocation, Zero};
+pub use block::{Block, Extent, HostRange, Limits, Preallocation, Zero};
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::{Block, Extent, Limits, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
 use crate::error::{Error, Result};
 
 /// The contents of several block devices in a row.
@@ -92,6 +92,12 @@ impl Block for Concat {
         let (block, start, end) = self.part(range.start)?;
         let extent = block.status(range.start - start..range.end.min(end) - start)?;
         Ok(extent)
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let (block, start, end) = self.part(range.start)?;
+        block.host_range(range.start - start..range.end.min(end) - start)
     }
 
     fn limits(&self) -> Limits {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Format;
 use super::probe::{self, Guess, PROBE_BYTES};
-use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result};
 
 const SECTOR: u64 = 512;
@@ -91,6 +91,21 @@ impl Block for Raw {
         check_range(self, offset, buf.len() as u64)?;
         self.guard(offset, buf)?;
         self.storage.write_at(buf, offset)
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let end = range.end.min(self.storage.size());
+        if range.start < end { self.storage.host_range(range.start..end) } else { Ok(None) }
+    }
+
+    fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
+        check_range(self, offset, source.length)?;
+        // What goes into the first sector has to be looked at.
+        match self.guarded && offset < PROBE_BYTES as u64 {
+            true => Ok(0),
+            false => self.storage.copy_from_file(source, offset),
+        }
     }
 
     fn write_zeroes(&self, range: Range<u64>, how: Zero) -> Result<()> {

@@ -1,42 +1,42 @@
 //! The one copy engine: from any block device to any other, in parallel, leaving holes holes.
 //!
 //! Workers take segments of the source in order. What the source knows to be zero is never read; what
-//! is read and turns out to be zero is not written. Nothing depends on the order in which segments end.
+//! is read and turns out to be zero is not written; what the kernel can share between two files is neither
+//! read nor written. Nothing depends on the order in which segments end.
 
+use std::fs::File;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::parallel::{Division, each_segment};
 use super::progress::Progress;
+pub use super::target::{Compressed, Plain, Target};
 use super::zero::leading_run;
-use crate::block::{Block, Zero};
+use crate::block::{Block, Extent, HostRange};
 use crate::error::{Error, Result};
-use crate::format::qcow2::{Compressor, Qcow2};
 
 /// What one worker takes at a time, in bytes. A multiple of every cluster size.
 const SEGMENT: u64 = 4 << 20;
-/// What is read and written in one request, in bytes.
-const BUFFER: usize = 2 << 20;
+/// The same where bytes are shared instead of copied, which takes no time to speak of.
+const SHARED_SEGMENT: u64 = 256 << 20;
+/// What is read and written in one request, in bytes: it should still be in the processor's cache when it is
+/// written.
+const BUFFER: usize = 512 << 10;
+/// Files share whole blocks; most have this size.
+const BLOCK: u64 = 4096;
 
-/// Where a copy goes, and how it writes there.
-pub trait Target: Sync {
-    /// Writes bytes that are not all zero. `offset` is a multiple of [`granularity`](Self::granularity).
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<()>;
-
-    /// Makes a range read as zeroes; not called when the target reads as zeroes from the start.
-    fn zero(&self, range: Range<u64>) -> Result<()>;
-
-    /// The smallest run of zeroes worth a hole, in bytes: a power of two.
-    fn granularity(&self) -> usize;
-
-    /// It reads as zeroes wherever nothing was written yet.
-    fn starts_zeroed(&self) -> bool;
-
-    /// It shows a backing file where nothing was written yet, so that only what the source's own layer holds
-    /// is copied.
-    fn over_backing(&self) -> bool;
+/// What the kernel may do with bytes of a file that the target could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offload {
+    /// Nothing: they pass through memory, and zeroes among them are found.
+    No,
+    /// Share whole blocks; the rest passes through memory.
+    Share,
+    /// Copy or share everything.
+    Copy,
 }
 
 /// How a copy goes about its work.
@@ -47,92 +47,14 @@ pub struct Manner<'a> {
     pub bytes_per_second: Option<u64>,
     /// What cannot be read is told to this, with its offset, and taken for zeroes.
     pub salvage: Option<&'a (dyn Fn(u64, Error) + Sync)>,
+    /// Says for bytes of a file what the kernel may do with them; they are asked about once per file.
+    pub offload: Option<&'a (dyn Fn(&HostRange) -> Offload + Sync)>,
 }
 
 impl Manner<'_> {
     /// At full speed, with `workers` threads.
     pub fn plain(workers: usize) -> Self {
-        Manner { workers, bytes_per_second: None, salvage: None }
-    }
-}
-
-/// A target that is written as it comes.
-pub struct Plain<'a> {
-    /// Where to.
-    pub block: &'a dyn Block,
-    /// It is freshly made: what is not written reads as zeroes.
-    pub starts_zeroed: bool,
-    /// The smallest run of zeroes worth a hole, in bytes; 0 writes them all.
-    pub sparse: usize,
-    /// It shows a backing file where nothing was written yet.
-    pub over_backing: bool,
-}
-
-impl Target for Plain<'_> {
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.block.write_at(bytes, offset)
-    }
-
-    fn zero(&self, range: Range<u64>) -> Result<()> {
-        let how = if self.sparse == 0 { Zero::KeepAllocated } else { Zero::MayUnmap };
-        self.block.write_zeroes(range, how)
-    }
-
-    fn granularity(&self) -> usize {
-        self.sparse.max(512)
-    }
-
-    fn starts_zeroed(&self) -> bool {
-        self.starts_zeroed && self.sparse != 0
-    }
-
-    fn over_backing(&self) -> bool {
-        self.over_backing
-    }
-}
-
-/// A qcow2 image whose new clusters are stored compressed.
-pub struct Compressed<'a> {
-    image: &'a Qcow2,
-    compressor: Compressor,
-    starts_zeroed: bool,
-    over_backing: bool,
-}
-
-impl<'a> Compressed<'a> {
-    /// Compresses into `image`; `starts_zeroed` if it was freshly made, `over_backing` if it shows a backing
-    /// file where nothing was written yet.
-    pub fn new(image: &'a Qcow2, starts_zeroed: bool, over_backing: bool) -> Self {
-        Compressed { image, compressor: image.compressor(None), starts_zeroed, over_backing }
-    }
-}
-
-impl Target for Compressed<'_> {
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let cluster = self.compressor.cluster_size();
-        for (piece, at) in bytes.chunks(cluster).zip((offset..).step_by(cluster)) {
-            match self.compressor.compress(piece) {
-                Some(packed) => self.image.write_compressed_cluster(at, &packed)?,
-                None => self.image.write_at(piece, at)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn zero(&self, range: Range<u64>) -> Result<()> {
-        self.image.write_zeroes(range, Zero::MayUnmap)
-    }
-
-    fn granularity(&self) -> usize {
-        self.compressor.cluster_size()
-    }
-
-    fn starts_zeroed(&self) -> bool {
-        self.starts_zeroed
-    }
-
-    fn over_backing(&self) -> bool {
-        self.over_backing
+        Manner { workers, bytes_per_second: None, salvage: None, offload: None }
     }
 }
 
@@ -144,39 +66,13 @@ pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: 
     let size = source.size();
     progress.step("Copying", size);
     let job = Job { source, target, manner, progress, started: Instant::now(), written: AtomicU64::new(0) };
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let work = || {
-        let mut buffer = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let start = next.fetch_add(SEGMENT, Ordering::Relaxed);
-            if start >= size {
-                return;
-            }
-            let segment = start..start.saturating_add(SEGMENT).min(size);
-            let length = segment.end - segment.start;
-            match job.segment(segment, &mut buffer) {
-                Ok(()) => progress.advance(length),
-                Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            }
-        }
-    };
-    let workers = manner.workers.max(1).min(size.div_ceil(SEGMENT).max(1) as usize);
-    thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
-    match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        None => Ok(()),
-        Some(error) => Err(error),
-    }
+    let segment = if job.begins_shared()? { SHARED_SEGMENT } else { SEGMENT };
+    let division = Division { size, segment, workers: manner.workers };
+    each_segment(&division, &|at| job.skip(at, segment), &|segment, buffer| job.segment(segment, buffer))
 }
+
+/// What was said about the file that was met last.
+type Decided = (Arc<File>, Offload);
 
 struct Job<'a> {
     source: &'a dyn Block,
@@ -188,9 +84,51 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Nothing has to be done for this: the target has it already, or shows it by itself.
+    fn is_done(&self, extent: &Extent) -> bool {
+        (self.target.over_backing() && extent.depth > 0) || (self.target.starts_zeroed() && extent.zero)
+    }
+
+    /// Where the next work is, from `at` on.
+    fn skip(&self, at: u64, segment: u64) -> Result<u64> {
+        let size = self.source.size();
+        let extent = self.source.status(at..size)?;
+        if !self.is_done(&extent) || extent.length < segment {
+            return Ok(at);
+        }
+        if self.progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        // Whole segments only: what shares a unit with data is looked at together with it.
+        let end = at + extent.length;
+        let end = if end == size { end } else { end - end % segment };
+        self.progress.advance(end.saturating_sub(at));
+        Ok(end.max(at))
+    }
+
+    /// True if the first bytes that the source stores can be shared with the target.
+    fn begins_shared(&self) -> Result<bool> {
+        let Some(decide) = self.manner.offload else { return Ok(false) };
+        let size = self.source.size();
+        let mut at = 0;
+        for _ in 0..64 {
+            if at >= size {
+                break;
+            }
+            let extent = self.source.status(at..size)?;
+            if extent.data && !extent.zero {
+                let found = self.source.host_range(at..at + extent.length)?;
+                return Ok(found.is_some_and(|host| decide(&host) == Offload::Share));
+            }
+            at += extent.length;
+        }
+        Ok(false)
+    }
+
     fn segment(&self, segment: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
         let target = self.target;
         let unit = target.granularity() as u64;
+        let mut decided = None;
         let mut at = segment.start;
         while at < segment.end {
             if self.progress.is_cancelled() {
@@ -198,22 +136,30 @@ impl Job<'_> {
             }
             let extent = self.source.status(at..segment.end)?;
             let left_out = target.over_backing() && extent.depth > 0;
+            let start = at;
             if (extent.zero || left_out)
                 && (extent.length >= unit || at + extent.length == segment.end)
                 && at.is_multiple_of(unit)
             {
                 // Whole units only: the rest of a unit that also holds data is read with it.
                 let end = at + extent.length;
-                let end = if end == segment.end { end } else { end - end % unit };
-                if !left_out && !target.starts_zeroed() {
+                at = if end == segment.end { end } else { end - end % unit };
+                if !self.is_done(&extent) {
                     self.keep_rate(0)?;
-                    target.zero(at..end)?;
+                    target.zero(start..at)?;
                 }
-                at = end;
+                self.progress.advance(at - start);
                 continue;
             }
+            if self.manner.offload.is_some() && extent.data && !extent.zero && !extent.compressed {
+                at += self.offload(at..at + extent.length, unit, &mut decided)?;
+                if at > start {
+                    self.progress.advance(at - start);
+                    continue;
+                }
+            }
             let end = (at + extent.length).next_multiple_of(unit).max(at + unit).min(segment.end);
-            let end = end.min(at + BUFFER as u64);
+            let end = end.min(at + (BUFFER as u64).max(unit.min(SEGMENT)));
             let length = (end - at) as usize;
             if buffer.len() < length {
                 buffer.resize(BUFFER.max(length), 0);
@@ -223,8 +169,38 @@ impl Job<'_> {
             self.keep_rate(length as u64)?;
             write_runs(target, bytes, at)?;
             at = end;
+            self.progress.advance(at - start);
         }
         Ok(())
+    }
+
+    /// Lets the kernel deal with the beginning of `range`; returns how much of it is done.
+    fn offload(&self, range: Range<u64>, unit: u64, decided: &mut Option<Decided>) -> Result<u64> {
+        let Some(decide) = self.manner.offload else { return Ok(0) };
+        let wrong = |e: Error| e.context(format!("error while reading at byte {}", range.start));
+        let Some(mut host) = self.source.host_range(range.clone()).map_err(wrong)? else { return Ok(0) };
+        let how = match decided {
+            Some((file, how)) if Arc::ptr_eq(file, &host.file) => *how,
+            _ => {
+                let how = decide(&host);
+                *decided = Some((Arc::clone(&host.file), how));
+                how
+            }
+        };
+        let step = unit.max(BLOCK);
+        host.length -= host.length % if how == Offload::Share { step } else { unit };
+        let aligned = host.offset.is_multiple_of(BLOCK) && range.start.is_multiple_of(BLOCK);
+        if how == Offload::No || host.length == 0 || (how == Offload::Share && !aligned) {
+            return Ok(0);
+        }
+        if how == Offload::Copy {
+            // In steps that can be interrupted.
+            host.length = host.length.min(SEGMENT);
+        }
+        self.keep_rate(host.length)?;
+        let taken = self.target.take_over(&host, range.start);
+        let done = taken.map_err(|e| e.context(format!("error while writing at byte {}", range.start)))?;
+        Ok(done - done % unit)
     }
 
     fn read(&self, bytes: &mut [u8], at: u64) -> Result<()> {

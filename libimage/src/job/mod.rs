@@ -3,7 +3,12 @@
 pub mod copy;
 pub mod delta;
 pub mod ordered;
+pub mod compare;
+pub mod hash;
+mod parallel;
 pub mod progress;
+mod target;
 pub mod zero;
 
+pub use parallel::processors;
 pub use progress::{Progress, Silent};

@@ -9,13 +9,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate};
 use rustix::io::Errno;
 
+use super::early::Early;
 use super::lock::{self, Access};
-use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
+use super::share;
+use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result};
 
 /// How a file is opened.
@@ -34,7 +36,7 @@ pub struct FileOptions {
 /// A regular file or a block device.
 #[derive(Debug)]
 pub struct FileStorage {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     name: String,
     size: AtomicU64,
@@ -49,6 +51,8 @@ pub struct FileStorage {
     /// Changes that are complete, and how many of them are known to be durable.
     changes: AtomicU64,
     durable: AtomicU64,
+    /// Writing is followed by the disk closely.
+    early: Early,
 }
 
 impl FileStorage {
@@ -126,7 +130,7 @@ impl FileStorage {
             metadata.len()
         };
         Ok(FileStorage {
-            file,
+            file: Arc::new(file),
             path: path.to_owned(),
             name,
             size: AtomicU64::new(size),
@@ -137,6 +141,7 @@ impl FileStorage {
             unsynced: AtomicBool::new(false),
             changes: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            early: Early::default(),
         })
     }
 
@@ -144,6 +149,17 @@ impl FileStorage {
     /// [`sync`](Self::sync) is called: for files that are worth nothing until they are finished.
     pub fn leave_flushes_to_kernel(&self) {
         self.unsynced.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on what is written goes to the disk soon, so that a [`sync`](Self::sync) at the end has little
+    /// left to wait for.
+    pub fn write_out_early(&self) {
+        self.early.enable();
+    }
+
+    /// True if [`Block::copy_from_file`] from `source` shares the bytes instead of moving them.
+    pub fn can_share(&self, source: &HostRange) -> bool {
+        !self.device && share::is_possible(&source.file, &self.file)
     }
 
     /// Makes everything written before this call durable, whatever was said before.
@@ -266,7 +282,27 @@ impl Block for FileStorage {
             .map_err(|source| Error::io_at("write to", &self.name, offset, source))?;
         self.size.fetch_max(end, Ordering::AcqRel);
         self.changed();
+        self.early.written(&self.file, offset..end);
         Ok(())
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let length = range.end - range.start;
+        Ok(Some(HostRange { file: Arc::clone(&self.file), offset: range.start, length }))
+    }
+
+    fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
+        self.write_end(offset, source.length)?;
+        self.forget_extent();
+        let copied = share::copy(source, &self.file, offset);
+        let done = copied.map_err(|source| Error::io_at("copy to", &self.name, offset, source))?;
+        if done > 0 {
+            self.size.fetch_max(offset + done, Ordering::AcqRel);
+            self.changed();
+            self.early.written(&self.file, offset..offset + done);
+        }
+        Ok(done)
     }
 
     fn write_zeroes(&self, range: Range<u64>, how: Zero) -> Result<()> {

@@ -4,11 +4,13 @@
 //! allocate by growing the file, write past its end.
 
 pub mod direct;
+mod early;
 pub mod file;
 pub mod lock;
 pub mod memory;
 pub mod null;
 pub mod replace;
+mod share;
 
 pub use direct::Direct;
 pub use file::{FileOptions, FileStorage};

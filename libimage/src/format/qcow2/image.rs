@@ -16,7 +16,7 @@ use super::meta::Meta;
 use super::read::View;
 use super::snapshot;
 use super::units::Geometry;
-use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result};
 
 /// Metadata that is held in memory by default, in bytes.
@@ -361,6 +361,19 @@ impl Block for Qcow2 {
         check_range(self, range.start, range.end.saturating_sub(range.start))?;
         let _gate = self.enter()?;
         self.status_view(View::Active, range)
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let _gate = self.enter()?;
+        self.host_range_of(View::Active, range)
+    }
+
+    fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
+        self.begin_write(offset, source.length)?;
+        let _gate = self.enter()?;
+        check_range(self, offset, source.length)?;
+        self.copy_clusters(source, offset)
     }
 
     fn limits(&self) -> Limits {

@@ -8,7 +8,7 @@ use super::image::Qcow2;
 use super::read::View;
 use super::snapshot;
 use super::storage::read_table;
-use crate::block::{Block, Extent, Limits, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
 use crate::error::{Error, Result};
 
 /// An internal snapshot, for reading. While it lives the snapshot cannot be deleted.
@@ -86,6 +86,12 @@ impl Block for SnapshotView {
         check_range(self, range.start, range.end.saturating_sub(range.start))?;
         let _gate = self.image.enter()?;
         self.image.status_view(View::Fixed(&self.l1), range)
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let _gate = self.image.enter()?;
+        self.image.host_range_of(View::Fixed(&self.l1), range)
     }
 
     fn limits(&self) -> Limits {
