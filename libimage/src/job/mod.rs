@@ -1,10 +1,10 @@
 //! Long work over images: it reports progress and can be cancelled.
 
+pub mod compare;
 pub mod copy;
 pub mod delta;
-pub mod ordered;
-pub mod compare;
 pub mod hash;
+pub mod ordered;
 mod parallel;
 pub mod progress;
 mod target;

@@ -45,7 +45,7 @@ fn run(words: Words) -> Result<ExitCode> {
     })?;
     let [file] = &operands[..] else { return Err(Usage::error("audit", "Expecting one image file name")) };
     // The name is that of a file and of nothing else: whoever audits does not follow references.
-    let options = FileOptions { read_only: true, force_share };
+    let options = FileOptions { read_only: true, force_share, ..FileOptions::default() };
     let storage: Arc<dyn Block> = Arc::new(FileStorage::open(file, options)?);
     let found = audit(&storage, bounds)?;
     match output {
