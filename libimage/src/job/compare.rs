@@ -263,7 +263,9 @@ mod tests {
         b.write_at(&[1], SEGMENT + 5).unwrap();
         let comparison = compare(&a, &b, false, 2, &Silent).unwrap();
         assert!(comparison.common_part_is_equal);
-        assert!(matches!(comparison.finding, Some(Finding::Content(at)) if at == SEGMENT + 5 - 5 % 512 || at <= SEGMENT + 5));
+        assert!(
+            matches!(comparison.finding, Some(Finding::Content(at)) if at == SEGMENT + 5 - 5 % 512 || at <= SEGMENT + 5)
+        );
         b.write_at(&[1], 999).unwrap();
         assert!(!compare(&a, &b, false, 2, &Silent).unwrap().common_part_is_equal);
     }

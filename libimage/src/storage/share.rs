@@ -36,7 +36,9 @@ pub(super) fn copy(source: &HostRange, target: &File, offset: u64) -> io::Result
             Ok(0) => break,
             Ok(copied) => done += copied as u64,
             Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF | Errno::TXTBSY) => {
+            Err(
+                Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF | Errno::TXTBSY,
+            ) => {
                 break;
             }
             Err(errno) => return Err(errno.into()),

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -68,64 +68,146 @@ impl Drop for Steps {
     }
 }
 
-/// `    (12.34/100%)` on standard output, over and over on one line.
+/// `    (12.34/100%)` on standard output, over and over on one line; or a bar. Where neither is wanted, the
+/// signal USR1 is answered with that line on standard error.
 pub struct Percent {
-    quiet: bool,
+    show: Show,
+    /// Percent between two lines.
+    step: f64,
     total: AtomicU64,
     done: AtomicU64,
     shown: Mutex<f64>,
     finished: AtomicBool,
 }
 
+enum Show {
+    WhenAsked(Arc<AtomicBool>),
+    Line,
+    Bar(ProgressBar),
+}
+
 impl Percent {
     /// Prints nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
+        Self::with_step(quiet, 1.0)
+    }
+
+    /// The same, printed only after `step` percent more.
+    pub fn with_step(quiet: bool, step: f64) -> Self {
+        if !quiet {
+            return Self::showing(Show::Line, step);
+        }
+        let asked = Arc::new(AtomicBool::new(false));
+        // Without a handler the signal does what it always does.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&asked));
+        Self::showing(Show::WhenAsked(asked), step)
+    }
+
+    /// A bar with rate and time left, for a terminal.
+    pub fn bar() -> Self {
+        let style = "{bar:40} {percent:>3} %  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {eta} left";
+        let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(0).with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self::showing(Show::Bar(bar), 1.0)
+    }
+
+    fn showing(show: Show, step: f64) -> Self {
         Percent {
-            quiet,
+            show,
+            step,
             total: AtomicU64::new(0),
             done: AtomicU64::new(0),
-            shown: Mutex::new(-1.0),
+            shown: Mutex::new(f64::NEG_INFINITY),
             finished: AtomicBool::new(false),
         }
     }
 
     /// Prints the last percentage and ends the line.
     pub fn finish(&self) {
-        if !self.quiet && !self.finished.swap(true, Ordering::Relaxed) {
-            self.print(100.0);
-            let _ = writeln!(std::io::stdout());
+        if let Show::Line = self.show {
+            if !self.finished.swap(true, Ordering::Relaxed) {
+                print(100.0);
+                let _ = writeln!(std::io::stdout());
+            }
+        }
+        self.end_bar();
+    }
+
+    /// Prints the last percentage unless that has been done.
+    pub fn complete(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(self.show, Show::Line) && *shown < 100.0 {
+            *shown = 100.0;
+            print(100.0);
         }
     }
 
-    fn print(&self, percent: f64) {
-        let mut out = std::io::stdout().lock();
-        // Whoever does not read the progress any more does not miss it.
-        let _ = write!(out, "    ({percent:3.2}/100%)\r");
-        let _ = out.flush();
+    /// Ends the line, whatever it says.
+    pub fn end_line(&self) {
+        if matches!(self.show, Show::Line) && !self.finished.swap(true, Ordering::Relaxed) {
+            let _ = writeln!(std::io::stdout());
+        }
+        self.end_bar();
+    }
+
+    fn end_bar(&self) {
+        if let Show::Bar(bar) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn percent(&self, done: u64) -> f64 {
+        let total = self.total.load(Ordering::Relaxed);
+        if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 }
     }
 }
 
+fn print(percent: f64) {
+    let mut out = std::io::stdout().lock();
+    // Whoever does not read the progress any more does not miss it.
+    let _ = write!(out, "    ({percent:3.2}/100%)\r");
+    let _ = out.flush();
+}
+
 impl Progress for Percent {
-    fn step(&self, _what: &str, units: u64) {
+    fn step(&self, what: &str, units: u64) {
         self.total.store(units, Ordering::Relaxed);
+        if let Show::Bar(bar) = &self.show {
+            bar.set_length(units);
+            bar.set_message(what.to_owned());
+        }
         self.advance(0);
     }
 
     fn advance(&self, units: u64) {
         let done = self.done.fetch_add(units, Ordering::Relaxed) + units;
-        let total = self.total.load(Ordering::Relaxed);
-        if self.quiet {
-            return;
-        }
-        let percent = if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 };
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if percent - *shown >= 1.0 {
-            *shown = percent;
-            self.print(percent);
+        match &self.show {
+            Show::WhenAsked(asked) => {
+                if asked.load(Ordering::Relaxed) && asked.swap(false, Ordering::Relaxed) {
+                    eprintln!("    ({:3.2}/100%)", self.percent(done));
+                }
+            }
+            Show::Bar(bar) => bar.inc(units),
+            Show::Line => {
+                let percent = self.percent(done);
+                let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = percent >= 100.0 && *shown < 100.0;
+                if percent - *shown > self.step || last {
+                    *shown = percent;
+                    print(percent);
+                }
+            }
         }
     }
 
     fn is_cancelled(&self) -> bool {
         crate::interrupt::requested()
+    }
+}
+
+impl Drop for Percent {
+    fn drop(&mut self) {
+        self.end_bar();
     }
 }

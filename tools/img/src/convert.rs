@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cli::progress::Percent;
-use libimage::Block;
 use libimage::format::Format;
 use libimage::format::qcow2::Qcow2;
-use libimage::job::copy::{self, Compressed, Manner, Plain};
+use libimage::job::copy::{self, Compressed, Manner, Offload, Plain};
+use libimage::job::processors;
 use libimage::open::{self, CacheMode, Image, OpenOptions};
-use libimage::storage::Replacement;
+use libimage::storage::{FileStorage, Replacement};
+use libimage::{Block, HostRange};
 
 use crate::arguments::{Command, HELP, OBJECT, Words, string};
 use crate::create::{Built, build, format_for_making, path_for_making};
@@ -50,7 +51,7 @@ pub(crate) const COMMAND: Command = Command {
             't',
             "output-cache",
             "MODE",
-            "cache mode of the target (default unsafe: on disk when the kernel gets to it)",
+            "cache mode of the target (default writeback; unsafe: on disk when the kernel gets to it)",
         ),
         opt(
             'B',
@@ -104,6 +105,7 @@ struct Arguments {
     no_create: bool,
     progress: bool,
     quiet: bool,
+    level: Option<u32>,
 }
 
 impl Arguments {
@@ -177,7 +179,11 @@ fn run(words: Words) -> Result<ExitCode> {
     let operands = words.read(|name, value| arguments.set(name, value))?;
     arguments.check()?;
     let format_name = arguments.output_format.clone().unwrap_or_else(|| "raw".to_owned());
-    let given = std::mem::take(&mut arguments.given);
+    let mut given = std::mem::take(&mut arguments.given);
+    arguments.level = given.take("compression_level").map(|level| compression_level(&level)).transpose()?;
+    if arguments.level.is_some() && !arguments.compress {
+        bail!("compression_level has no effect without -c");
+    }
     if given.wants_help() {
         print_help(format_for_making(&format_name)?, operands.len() > 1)?;
         return Ok(ExitCode::SUCCESS);
@@ -195,7 +201,7 @@ fn run(words: Words) -> Result<ExitCode> {
         (Some(name), [one]) => snapshot::open(one, name)?,
         (Some(_), _) => bail!("No support for concatenating multiple snapshot"),
     };
-    let progress = Percent::new(arguments.quiet || !arguments.progress);
+    let progress = text::progress(arguments.progress && !arguments.quiet);
     let job = Job { arguments: &arguments, source: &*source, progress: &progress };
     if arguments.no_create {
         let existing = Source {
@@ -230,36 +236,44 @@ impl Job<'_> {
             bail!("Compression and preallocation not supported at the same time");
         }
         self.check_bitmaps(format, sources)?;
-        let cache = self.output_cache()?;
+        // Unlike in QEMU, whose default is unsafe: what has its name is whole, also after a power cut.
+        let cache = self.output_cache(CacheMode::default())?;
         // The size is always that of the source.
         let size = self.source.size();
         let said = || format!("{}: error while converting {}", target.display(), format.name());
         let replacement = Replacement::new(&path).with_context(said)?;
         // Until it has its name nothing depends on the order of writes.
-        replacement.storage().leave_flushes_to_kernel();
+        let storage = replacement.storage();
+        storage.leave_flushes_to_kernel();
+        let durable = !cache.is_unsafe();
+        if durable {
+            storage.write_out_early();
+        }
         let layout = options.target().with_context(said)?;
-        let built = build(replacement.storage(), layout, size).with_context(said)?;
+        let built = build(Arc::clone(&storage), layout, size).with_context(said)?;
         let backing = open_backing(&path, &options)
             .map_err(|e| e.context(format!("Could not open '{}'", target.display())))?;
         if let (Built::Qcow2(image), Some(backing)) = (&built, &backing) {
             image.set_backing(Some(backing.block()));
         }
-        let fresh = replacement.storage().limits().zero_init && backing.is_none();
+        let fresh = storage.limits().zero_init && backing.is_none();
+        let owns_space = options.get("preallocation").is_some_and(|mode| mode == "falloc" || mode == "full");
+        let copier = Copier { job: self, storage: (!owns_space).then_some(&*storage), fresh };
         match &built {
-            Built::Qcow2(image) => self.copy_qcow2(image, fresh, backing.is_some())?,
-            Built::Raw(image) => self.copy_plain(&**image, 1, fresh, false)?,
+            Built::Qcow2(image) => copier.copy_qcow2(image, backing.is_some())?,
+            Built::Raw(image) => copier.copy_plain(&**image, 1, false)?,
         }
         built.block().flush()?;
         drop(built);
-        if !cache.is_unsafe() {
-            replacement.storage().sync()?;
+        if durable {
+            storage.sync()?;
         }
         replacement.commit()?;
         Ok(())
     }
 
     fn write_existing(&self, target: &OsString, existing: &Source, sources: &[Image]) -> Result<()> {
-        let cache = self.output_cache()?;
+        let cache = self.output_cache(CacheMode::Unsafe)?;
         let image = existing.open(target, OpenOptions { cache, ..OpenOptions::default() })?;
         self.check_ability(image.format())?;
         self.check_bitmaps(image.format(), sources)?;
@@ -267,10 +281,12 @@ impl Job<'_> {
         if block.size() < self.source.size() {
             bail!("output file is smaller than input file");
         }
+        let storage = image.storage().map(|storage| &**storage);
         let fresh = self.arguments.target_is_zero;
+        let copier = Copier { job: self, storage, fresh };
         match image.qcow2() {
-            Some(qcow2) => self.copy_qcow2(qcow2, fresh, false)?,
-            None => self.copy_plain(&*block, 1, fresh, false)?,
+            Some(qcow2) => copier.copy_qcow2(qcow2, false)?,
+            None => copier.copy_plain(&*block, 1, false)?,
         }
         block.flush()?;
         Ok(())
@@ -325,41 +341,74 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn output_cache(&self) -> Result<CacheMode> {
-        self.arguments.output_cache.as_ref().map_or(Ok(CacheMode::Unsafe), target_cache)
+    /// The mode of the target; `usual` if none is given.
+    fn output_cache(&self, usual: CacheMode) -> Result<CacheMode> {
+        self.arguments.output_cache.as_ref().map_or(Ok(usual), target_cache)
     }
+}
 
-    fn copy_qcow2(&self, image: &Qcow2, fresh: bool, over_backing: bool) -> Result<()> {
-        if !self.arguments.compress {
-            return self.copy_plain(image, image.cluster_size(), fresh, over_backing);
+/// The copying itself, once the target is there.
+struct Copier<'a> {
+    job: &'a Job<'a>,
+    /// The target's file, if it may share bytes with the source's.
+    storage: Option<&'a FileStorage>,
+    /// The target reads as zeroes where nothing was written yet.
+    fresh: bool,
+}
+
+impl Copier<'_> {
+    fn copy_qcow2(&self, image: &Qcow2, over_backing: bool) -> Result<()> {
+        let arguments = self.job.arguments;
+        if !arguments.compress {
+            return self.copy_plain(image, image.cluster_size(), over_backing);
         }
-        let target = Compressed::new(image, None, fresh, over_backing);
-        Ok(copy::copy(self.source, &target, &self.manner(), self.progress)?)
+        let target = Compressed::new(image, arguments.level, self.fresh, over_backing);
+        Ok(copy::copy(self.job.source, &target, &self.manner(None), self.job.progress)?)
     }
 
-    fn copy_plain(&self, block: &dyn Block, cluster: u64, fresh: bool, over_backing: bool) -> Result<()> {
+    fn copy_plain(&self, block: &dyn Block, cluster: u64, over_backing: bool) -> Result<()> {
         // A hole smaller than a cluster saves nothing in an image that allocates clusters.
-        let sparse = match self.arguments.sparse.unwrap_or(DEFAULT_SPARSE) {
+        let sparse = match self.job.arguments.sparse.unwrap_or(DEFAULT_SPARSE) {
             0 => 0,
             sparse => sparse.max(cluster),
         };
-        let target = Plain { block, starts_zeroed: fresh, sparse: sparse as usize, over_backing };
-        Ok(copy::copy(self.source, &target, &self.manner(), self.progress)?)
+        let target = Plain { block, starts_zeroed: self.fresh, sparse: sparse as usize, over_backing };
+        let offload = |host: &HostRange| self.offload(host);
+        // Whoever names the smallest hole wants them to be looked for.
+        let kernel = self.job.arguments.sparse.is_none() && !self.job.arguments.salvage;
+        let manner = self.manner(if kernel { Some(&offload) } else { None });
+        Ok(copy::copy(self.job.source, &target, &manner, self.job.progress)?)
     }
 
-    fn manner(&self) -> Manner<'_> {
-        let processors = || std::thread::available_parallelism().map_or(2, usize::from).min(16);
+    /// What the kernel may do by itself: share blocks where that is possible, and with -C copy them otherwise.
+    fn offload(&self, host: &HostRange) -> Offload {
+        match self.storage {
+            Some(storage) if storage.can_share(host) => Offload::Share,
+            _ if self.job.arguments.copy_range => Offload::Copy,
+            _ => Offload::No,
+        }
+    }
+
+    fn manner<'b>(&self, offload: Option<&'b (dyn Fn(&HostRange) -> Offload + Sync)>) -> Manner<'b> {
+        let arguments = self.job.arguments;
         Manner {
-            workers: self.arguments.workers.unwrap_or_else(processors),
-            bytes_per_second: self.arguments.rate.filter(|&rate| rate > 0),
-            salvage: self.arguments.salvage.then_some(&warn_unreadable),
-            offload: None,
+            workers: arguments.workers.unwrap_or_else(processors),
+            bytes_per_second: arguments.rate.filter(|&rate| rate > 0),
+            salvage: if arguments.salvage { Some(&warn_unreadable) } else { None },
+            offload,
         }
     }
 }
 
 fn warn_unreadable(offset: u64, error: libimage::Error) {
-    text::warning(&format!("error while reading offset {offset}: {}", cli::error::full_chain(&error.into())));
+    text::warning(&format!("error while reading offset {offset}: {}", text::system(&error)));
+}
+
+fn compression_level(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(level @ 1..=22) => Ok(level),
+        _ => bail!("Invalid compression_level '{text}': 1 to 9 for zlib, 1 to 22 for zstd"),
+    }
 }
 
 /// Opens the backing file of a new image, which supplies what is not copied.

@@ -3,9 +3,11 @@
 mod arguments;
 mod audit;
 mod check;
+mod compare;
 mod convert;
 mod create;
 mod getopt;
+mod hash;
 mod image;
 mod info;
 mod options;
@@ -21,8 +23,10 @@ use arguments::{Command, Help, Usage};
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
     check::COMMAND,
+    compare::COMMAND,
     convert::COMMAND,
     create::COMMAND,
+    hash::COMMAND,
     info::COMMAND,
     resize::COMMAND,
     snapshot::COMMAND,

@@ -149,6 +149,16 @@ impl Given {
         self.words.is_empty()
     }
 
+    /// Takes the last value given for an option that is no format's, and all of it out of the list.
+    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+        let value = |word: &String| {
+            word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned)
+        };
+        let found = self.words.iter().rev().find_map(value);
+        self.words.retain(|word| value(word).is_none());
+        found
+    }
+
     /// The list of options is asked for.
     pub(crate) fn wants_help(&self) -> bool {
         self.words.iter().any(|word| word == "help" || word == "?")

@@ -226,7 +226,17 @@ pub(crate) fn table(snapshots: &[Snapshot]) -> String {
 /// Local time, to the second.
 fn date(snapshot: &Snapshot) -> String {
     let time = Timestamp::from_second(i64::from(snapshot.date_seconds)).unwrap_or_default();
-    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    time.to_zoned(local_time()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The time zone of this machine. Asked for directly: finding out its name means reading all that there are.
+fn local_time() -> TimeZone {
+    let file = || TimeZone::tzif("Local", &std::fs::read("/etc/localtime").ok()?).ok();
+    match std::env::var_os("TZ") {
+        None => file().unwrap_or(TimeZone::UTC),
+        Some(zone) if zone == "UTC" || zone.is_empty() => TimeZone::UTC,
+        Some(_) => TimeZone::system(),
+    }
 }
 
 /// How long the machine had been running: hours, minutes, seconds, milliseconds.

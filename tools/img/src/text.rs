@@ -1,7 +1,10 @@
 //! What all commands print alike: errors and warnings under the name that the program was called by.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::OnceLock;
+
+use cli::progress::Percent;
 
 /// The name of the program as it was called: `img`, or `qemu-img` through a link of that name.
 pub(crate) fn program() -> &'static str {
@@ -24,6 +27,20 @@ pub(crate) fn bare(error: libimage::Error) -> String {
         libimage::Error::Unsupported { what, .. } => what,
         other => cli::error::full_chain(&other.into()),
     }
+}
+
+/// The system's own words for what went wrong; an image that makes no sense counts as unreadable.
+pub(crate) fn system(error: &libimage::Error) -> String {
+    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
+    let last = causes.filter(|e| e.is::<std::io::Error>()).last();
+    last.map_or("Input/output error".to_owned(), libimage::error::plain)
+}
+
+/// Progress for a command that may take long, if it is `wanted`: the percentage that scripts know, and for
+/// people at a terminal a bar.
+pub(crate) fn progress(wanted: bool) -> Percent {
+    let person = program() != "qemu-img" && std::io::stdout().is_terminal();
+    if wanted && person { Percent::bar() } else { Percent::new(!wanted) }
 }
 
 /// Something the user should know.

@@ -47,11 +47,8 @@ impl Qcow2 {
         let mut done = 0;
         while done < whole {
             let seen = self.claims_released();
-            let part = |length| HostRange {
-                file: Arc::clone(&source.file),
-                offset: source.offset + done,
-                length,
-            };
+            let part =
+                |length| HostRange { file: Arc::clone(&source.file), offset: source.offset + done, length };
             let (wanted, copied) = match self.plan(offset + done, whole - done)? {
                 Plan::Wait => {
                     self.wait_for_release(seen);
