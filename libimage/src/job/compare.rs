@@ -39,42 +39,44 @@ pub enum Finding {
     NoRead(Side, u64, Error),
 }
 
-/// The result of a comparison.
-#[derive(Debug)]
-pub struct Comparison {
-    /// The first thing found; `None` if the disks are equal.
-    pub finding: Option<Finding>,
-    /// The finding, if any, lies beyond the end of the shorter disk; everything before is equal.
-    pub common_part_is_equal: bool,
+/// How two disks are compared.
+pub struct Manner<'a> {
+    /// What lies where must be stored alike, too.
+    pub strict: bool,
+    /// Threads, at least one.
+    pub workers: usize,
+    /// Learns of every byte, and may cancel.
+    pub progress: &'a dyn Progress,
 }
 
-/// Compares two disks with `workers` threads. A strict comparison also asks that they store things alike.
+/// Compares `range` of two disks; a disk that ends before counts as zero there. Returns what was found first,
+/// going by its offset; `None` if there is no difference.
 ///
 /// # Errors
 /// [`Error::Cancelled`] only: whatever else goes wrong is a finding.
 pub fn compare(
     first: &dyn Block,
     second: &dyn Block,
-    strict: bool,
-    workers: usize,
-    progress: &dyn Progress,
-) -> Result<Comparison> {
-    let (common, size) = (first.size().min(second.size()), first.size().max(second.size()));
-    progress.step("Comparing", size);
-    let job = Job { disks: [first, second], common, size, strict, progress, found: Mutex::new(None) };
-    let division = Division { size, segment: SEGMENT, workers };
-    each_segment(&division, &|at| job.skip(at), &|range, buffer| job.segment(range, buffer))?;
+    range: Range<u64>,
+    manner: &Manner,
+) -> Result<Option<Finding>> {
+    let job = Job { disks: [first, second], range, manner, found: Mutex::new(None) };
+    let size = job.range.end.saturating_sub(job.range.start);
+    let division = Division { size, segment: SEGMENT, workers: manner.workers };
+    // Segments are counted from the beginning of the range.
+    let start = job.range.start;
+    let skip = |at| Ok(job.skip(start + at)? - start);
+    each_segment(&division, &skip, &|part, buffer| {
+        job.segment(start + part.start..start + part.end, buffer)
+    })?;
     let found = job.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let common_part_is_equal = found.as_ref().is_none_or(|(at, _)| *at >= common);
-    Ok(Comparison { finding: found.map(|(_, finding)| finding), common_part_is_equal })
+    Ok(found.map(|(_, finding)| finding))
 }
 
 struct Job<'a> {
     disks: [&'a dyn Block; 2],
-    common: u64,
-    size: u64,
-    strict: bool,
-    progress: &'a dyn Progress,
+    range: Range<u64>,
+    manner: &'a Manner<'a>,
     /// The finding with the lowest offset so far.
     found: Mutex<Option<(u64, Finding)>>,
 }
@@ -100,7 +102,8 @@ impl Job<'_> {
             if at >= disk.size() {
                 return Ok(Extent::absent(end - at));
             }
-            disk.status(at..end.min(disk.size())).map_err(|error| Finding::NoStatus(side, error))
+            let end = end.min(disk.size());
+            disk.status(at..end).map_err(|error| Finding::NoStatus(side, error))
         };
         let extents = [one(Side::First, first)?, one(Side::Second, second)?];
         let [a, b] = extents;
@@ -109,18 +112,18 @@ impl Job<'_> {
 
     /// Where the next work is, from `at` on: long runs of zeroes in both disks are none.
     fn skip(&self, at: u64) -> Result<u64> {
-        if self.progress.is_cancelled() {
+        if self.manner.progress.is_cancelled() {
             return Err(Error::Cancelled);
         }
         if self.is_settled(at) {
-            return Ok(self.size);
+            return Ok(self.range.end);
         }
-        let end = if at < self.common { self.common } else { self.size };
-        match self.look(at, end) {
-            Ok(([a, b], length)) if a.zero && b.zero && !(self.strict && differ(&a, &b)) => {
+        match self.look(at, self.range.end) {
+            Ok(([a, b], length)) if a.zero && b.zero && !(self.manner.strict && differ(&a, &b)) => {
                 let end = at + length;
-                let end = if end == self.size { end } else { end - end % SEGMENT };
-                self.progress.advance(end.saturating_sub(at));
+                let rest = if end == self.range.end { 0 } else { (end - self.range.start) % SEGMENT };
+                let end = end - rest;
+                self.manner.progress.advance(end.saturating_sub(at));
                 Ok(end.max(at))
             }
             // The one who works on the segment will meet it.
@@ -131,14 +134,12 @@ impl Job<'_> {
     fn segment(&self, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
         let mut at = range.start;
         while at < range.end && !self.is_settled(at) {
-            if self.progress.is_cancelled() {
+            if self.manner.progress.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            // The end of the shorter disk is a border.
-            let end = if at < self.common { range.end.min(self.common) } else { range.end };
-            match self.step(at, end, buffer) {
+            match self.step(at, range.end, buffer) {
                 Ok(length) => {
-                    self.progress.advance(length);
+                    self.manner.progress.advance(length);
                     at += length;
                 }
                 Err((offset, finding)) => {
@@ -153,7 +154,7 @@ impl Job<'_> {
     /// Compares what is stored alike at `at`; returns how many bytes that was.
     fn step(&self, at: u64, end: u64, buffer: &mut Vec<u8>) -> Result<u64, (u64, Finding)> {
         let ([a, b], length) = self.look(at, end).map_err(|finding| (at, finding))?;
-        if self.strict && differ(&a, &b) {
+        if self.manner.strict && differ(&a, &b) {
             return Err((at, Finding::Status(at)));
         }
         if a.zero && b.zero {
@@ -225,8 +226,8 @@ mod tests {
     use crate::storage::Memory;
 
     fn find(a: &Memory, b: &Memory) -> Option<u64> {
-        let comparison = compare(a, b, false, 3, &Silent).unwrap();
-        match comparison.finding {
+        let manner = Manner { strict: false, workers: 3, progress: &Silent };
+        match compare(a, b, 0..a.size().max(b.size()), &manner).unwrap() {
             None => None,
             Some(Finding::Content(at)) => Some(at),
             Some(other) => panic!("{other:?}"),
@@ -261,12 +262,8 @@ mod tests {
         let (a, b) = (Memory::new(1000), Memory::new(2 * SEGMENT));
         assert_eq!(find(&a, &b), None);
         b.write_at(&[1], SEGMENT + 5).unwrap();
-        let comparison = compare(&a, &b, false, 2, &Silent).unwrap();
-        assert!(comparison.common_part_is_equal);
-        assert!(
-            matches!(comparison.finding, Some(Finding::Content(at)) if at == SEGMENT + 5 - 5 % 512 || at <= SEGMENT + 5)
-        );
-        b.write_at(&[1], 999).unwrap();
-        assert!(!compare(&a, &b, false, 2, &Silent).unwrap().common_part_is_equal);
+        assert_eq!(find(&a, &b), Some(SEGMENT));
+        a.write_at(&[1], 600).unwrap();
+        assert_eq!(find(&b, &a), Some(512));
     }
 }

@@ -151,14 +151,15 @@ impl Job<'_> {
                 self.progress.advance(at - start);
                 continue;
             }
-            if self.manner.offload.is_some() && extent.data && !extent.zero && !extent.compressed {
-                at += self.offload(at..at + extent.length, unit, &mut decided)?;
+            // A unit that is stored in part is taken whole: its holes are copied as such.
+            let end = (at + extent.length).next_multiple_of(unit).max(at + unit).min(segment.end);
+            if self.manner.offload.is_some() && !extent.compressed {
+                at += self.offload(at..end, unit, &mut decided)?;
                 if at > start {
                     self.progress.advance(at - start);
                     continue;
                 }
             }
-            let end = (at + extent.length).next_multiple_of(unit).max(at + unit).min(segment.end);
             let end = end.min(at + (BUFFER as u64).max(unit.min(SEGMENT)));
             let length = (end - at) as usize;
             if buffer.len() < length {

@@ -145,11 +145,17 @@ impl Block for Memory {
         let inner = self.read_inner();
         let first = range.start / CHUNK;
         let held = inner.chunks.contains_key(&first);
-        let mut end = first;
-        while end * CHUNK < range.end && inner.chunks.contains_key(&end) == held {
-            end += 1;
-        }
-        let length = (end * CHUNK).min(range.end) - range.start;
+        let end = if held {
+            // The first gap among the chunks that follow.
+            let mut following = inner.chunks.range(first..).zip(first..);
+            let gap = following.find(|&((&chunk, _), expected)| {
+                chunk != expected || expected.saturating_mul(CHUNK) >= range.end
+            });
+            gap.map_or_else(|| inner.chunks.keys().next_back().map_or(first, |last| last + 1), |(_, end)| end)
+        } else {
+            inner.chunks.range(first..).next().map_or(u64::MAX, |(&next, _)| next)
+        };
+        let length = end.saturating_mul(CHUNK).min(range.end) - range.start;
         Ok(if held { Extent::data(length, range.start) } else { Extent::zero(length) })
     }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use cli::progress::Percent;
-use libimage::job::compare::{Comparison, Finding, Side, compare};
-use libimage::job::processors;
+use libimage::job::compare::{Finding, Manner, Side, compare};
+use libimage::job::{Progress, processors};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
@@ -54,6 +54,16 @@ struct Arguments {
     progress: bool,
 }
 
+impl Arguments {
+    /// Prints a line for people.
+    fn say(&self, line: &str) -> Result<()> {
+        match self.quiet || self.output == Output::Json {
+            true => Ok(()),
+            false => cli::print(&format!("{line}\n")),
+        }
+    }
+}
+
 fn run(words: Words) -> Result<ExitCode> {
     let error = match work(words) {
         Ok(code) => return Ok(code),
@@ -98,16 +108,24 @@ fn work(words: Words) -> Result<ExitCode> {
     let silent = arguments.quiet || arguments.output == Output::Json;
     let progress = Percent::with_step(silent || !arguments.progress, 2.0);
     let (one, other) = (a.block(), b.block());
-    let sizes_differ = one.size() != other.size();
+    let (common, size) = (one.size().min(other.size()), one.size().max(other.size()));
+    let sizes_differ = common != size;
     if arguments.strict && sizes_differ {
-        report(&arguments, &["Strict mode: Image size mismatch!".to_owned()], "size", None, true)?;
+        report(&arguments, "Strict mode: Image size mismatch!", "size", None, true)?;
         return Ok(ExitCode::from(DIFFERENT));
     }
-    let result = compare(&*one, &*other, arguments.strict, processors(), &progress)?;
-    if result.finding.is_none() {
+    progress.step("Comparing", size);
+    let manner = Manner { strict: arguments.strict, workers: processors(), progress: &progress };
+    let mut found = compare(&*one, &*other, 0..common, &manner)?;
+    if found.is_none() && sizes_differ {
+        arguments.say("Warning: Image size mismatch!")?;
+        // A longer image is equal if what it has more is zero.
+        found = compare(&*one, &*other, common..size, &manner)?;
+    }
+    if found.is_none() {
         progress.complete();
     }
-    let code = conclude(&arguments, [&a, &b], result, sizes_differ);
+    let code = conclude(&arguments, [&a, &b], found, sizes_differ);
     progress.end_line();
     code
 }
@@ -116,18 +134,14 @@ fn work(words: Words) -> Result<ExitCode> {
 fn conclude(
     arguments: &Arguments,
     images: [&Image; 2],
-    result: Comparison,
+    found: Option<Finding>,
     sizes_differ: bool,
 ) -> Result<ExitCode> {
-    let mut lines = Vec::new();
-    if sizes_differ && result.common_part_is_equal {
-        lines.push("Warning: Image size mismatch!".to_owned());
-    }
     let name = |side| {
         let [first, second] = images;
         if side == Side::First { first.name() } else { second.name() }
     };
-    let (reason, offset, line, code) = match result.finding {
+    let (reason, offset, line, code) = match found {
         None => ("", None, "Images are identical.".to_owned(), 0),
         Some(Finding::Content(at)) => {
             ("content", Some(at), format!("Content mismatch at offset {at}!"), DIFFERENT)
@@ -149,23 +163,19 @@ fn conclude(
             return Ok(ExitCode::from(NO_READ));
         }
     };
-    lines.push(line);
-    report(arguments, &lines, reason, offset, sizes_differ)?;
+    report(arguments, &line, reason, offset, sizes_differ)?;
     Ok(ExitCode::from(code))
 }
 
 fn report(
     arguments: &Arguments,
-    lines: &[String],
+    line: &str,
     reason: &str,
     offset: Option<u64>,
     sizes_differ: bool,
 ) -> Result<()> {
-    if arguments.quiet {
-        return Ok(());
-    }
-    if arguments.output == Output::Human {
-        return lines.iter().try_for_each(|line| cli::print(&format!("{line}\n")));
+    if arguments.quiet || arguments.output == Output::Human {
+        return arguments.say(line);
     }
     let mut object = Map::new();
     object.insert("identical".to_owned(), reason.is_empty().into());
