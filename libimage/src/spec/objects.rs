@@ -208,7 +208,9 @@ fn decrypt(key: &[u8; MASTER_KEY], iv: &[u8; IV], bytes: &[u8]) -> Result<Vec<u8
     let padding = usize::from(plain.last().copied().unwrap_or(0));
     if padding > IV || padding > plain.len() {
         return Err(Error::Invalid(
-            "Incorrect number of padding bytes (".to_owned() + &padding.to_string() + ") found on decrypted data",
+            "Incorrect number of padding bytes (".to_owned()
+                + &padding.to_string()
+                + ") found on decrypted data",
         ));
     }
     plain.truncate(plain.len() - padding);
@@ -350,7 +352,9 @@ mod tests {
         objects.add("secret,id=n,data=an eight times four bytes SECRET").unwrap();
         let wrong = objects.add(&format!("secret,id=t,keyid=n,{data}")).unwrap_err().to_string();
         assert!(wrong.starts_with("Incorrect number of padding bytes ("), "{wrong}");
-        assert!(objects.add("secret,id=u,keyid=m,data=YWJj,format=base64,iv=c2l4dGVlbiBieXRlIGl2Lg==").is_err());
+        assert!(
+            objects.add("secret,id=u,keyid=m,data=YWJj,format=base64,iv=c2l4dGVlbiBieXRlIGl2Lg==").is_err()
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod convert;
 mod create;
+mod encryption;
 mod getopt;
 mod image;
 mod info;
