@@ -56,6 +56,19 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Decrypts a whole message of blocks that are chained to each other, the first one to `iv`.
+///
+/// # Errors
+/// When the key does not fit the cipher.
+pub(crate) fn decrypt_cbc(alg: CipherAlg, key: &[u8], iv: &[u8; 16], data: &mut [u8]) -> Result<()> {
+    let cipher = alg.wide(key)?;
+    if !data.is_empty() {
+        let whole = data.len();
+        modes::cbc_decrypt(&*cipher, data, whole, |_| *iv);
+    }
+    Ok(())
+}
+
 /// Fills `buf` with bytes from the system's generator.
 ///
 /// # Errors

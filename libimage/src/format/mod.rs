@@ -14,17 +14,20 @@ pub enum Format {
     Raw,
     /// QEMU's copy-on-write format, versions 2 and 3.
     Qcow2,
+    /// An encrypted volume of LUKS version 1.
+    Luks,
 }
 
 impl Format {
     /// All formats, in the order in which help texts list them.
-    pub const ALL: [Format; 2] = [Format::Qcow2, Format::Raw];
+    pub const ALL: [Format; 3] = [Format::Luks, Format::Qcow2, Format::Raw];
 
     /// The format's name on the command line and in image headers.
     pub fn name(self) -> &'static str {
         match self {
             Format::Raw => "raw",
             Format::Qcow2 => "qcow2",
+            Format::Luks => "luks",
         }
     }
 

@@ -27,7 +27,10 @@ pub fn guess(head: &[u8]) -> Guess {
     if starts(b"QFI\xfb") {
         return if version == Some(1) { Guess::Other("qcow") } else { Guess::Known(Format::Qcow2) };
     }
-    let others: [(&[u8], usize, &str); 10] = [
+    if starts(b"LUKS\xba\xbe\x00\x01") {
+        return Guess::Known(Format::Luks);
+    }
+    let others: [(&[u8], usize, &str); 9] = [
         (b"QED\0", 0, "qed"),
         (b"KDMV", 0, "vmdk"),
         (b"COWD", 0, "vmdk"),
@@ -35,7 +38,6 @@ pub fn guess(head: &[u8]) -> Guess {
         (b"\x7f\x10\xda\xbe", 64, "vdi"),
         (b"vhdxfile", 0, "vhdx"),
         (b"conectix", 0, "vpc"),
-        (b"LUKS\xba\xbe\x00\x01", 0, "luks"),
         (b"WithoutFreeSpace", 0, "parallels"),
         (b"WithouFreSpacExt", 0, "parallels"),
     ];

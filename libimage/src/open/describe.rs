@@ -36,7 +36,7 @@ impl Described {
     /// Describes a node whose children are open and described.
     pub(super) fn of(image: &Image, strong: Map<String, Value>) -> Self {
         let overridden = image.backing_is_overridden();
-        let plain = strong.is_empty() && !overridden && image.data_file.is_none();
+        let plain = strong.is_empty() && !overridden && image.data_file.is_none() && image.header.is_none();
         let mut options = strong;
         options.insert("driver".to_owned(), image.driver.name().into());
         let path = match (&image.file, &image.driver) {

@@ -9,6 +9,7 @@ mod cache;
 mod child;
 mod describe;
 mod driver;
+mod encrypted;
 mod node;
 mod option;
 
@@ -22,6 +23,7 @@ pub use driver::Driver;
 use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::format::Format;
+use crate::format::luks::Luks;
 use crate::format::qcow2::Qcow2;
 use crate::spec::{Objects, Spec, protocol};
 use crate::storage::FileStorage;
@@ -62,6 +64,8 @@ pub struct Image {
     file: Option<Box<Image>>,
     backing: Option<Box<Image>>,
     data_file: Option<Box<Image>>,
+    /// The header of a volume, if not in front of its data.
+    header: Option<Box<Image>>,
     /// The options say something about the backing file.
     backing_given: bool,
     described: Described,
@@ -74,6 +78,8 @@ enum Contents {
     File { storage: Arc<FileStorage>, block: Arc<dyn Block> },
     /// A qcow2 image.
     Qcow2(Arc<Qcow2>),
+    /// A LUKS volume.
+    Luks(Arc<Luks>),
     /// Anything of which nobody needs to know more.
     Plain(Arc<dyn Block>),
 }
@@ -129,6 +135,7 @@ impl Image {
         match &self.contents {
             Contents::File { block, .. } | Contents::Plain(block) => Arc::clone(block),
             Contents::Qcow2(qcow2) => qcow2.clone(),
+            Contents::Luks(luks) => luks.clone(),
         }
     }
 
@@ -136,6 +143,14 @@ impl Image {
     pub fn qcow2(&self) -> Option<&Arc<Qcow2>> {
         match &self.contents {
             Contents::Qcow2(qcow2) => Some(qcow2),
+            _ => None,
+        }
+    }
+
+    /// The image as LUKS volume, if it is that.
+    pub fn luks(&self) -> Option<&Arc<Luks>> {
+        match &self.contents {
+            Contents::Luks(luks) => Some(luks),
             _ => None,
         }
     }
@@ -186,7 +201,7 @@ impl Image {
 
     /// All children that are open, by their names, except the backing file.
     pub fn children(&self) -> impl Iterator<Item = (&'static str, &Image)> {
-        [("data-file", &self.data_file), ("file", &self.file)]
+        [("data-file", &self.data_file), ("file", &self.file), ("header", &self.header)]
             .into_iter()
             .filter_map(|(name, child)| child.as_deref().map(|child| (name, child)))
     }

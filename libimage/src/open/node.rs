@@ -224,12 +224,19 @@ impl<'a> Opening<'a> {
         let Some(file) = file else {
             return Err(Error::Invalid("A block device must be specified for \"file\"".to_owned()));
         };
+        let mut header = None;
         let contents = match driver.format() {
             Some(Format::Qcow2) => self.qcow2(&file, options, flags)?,
+            Some(Format::Luks) => {
+                let (contents, detached) = self.luks(&file, options, flags)?;
+                header = detached;
+                contents
+            }
             _ => raw(&file, guessed, options, flags)?,
         };
         let mut image = Image::new(driver, contents, Described::default());
         image.file = Some(Box::new(file));
+        image.header = header.map(Box::new);
         image.guessed = guessed;
         Ok(image)
     }
@@ -243,6 +250,7 @@ impl<'a> Opening<'a> {
         };
         let image = Arc::new(Qcow2::open(file.block(), open).map_err(unnamed)?);
         given.check(&image)?;
+        self.unlock(&image, given.encryption, flags)?;
         self.refuse_data_file(options, flags)?;
         Ok(Contents::Qcow2(image))
     }
@@ -297,6 +305,7 @@ impl Image {
             file: None,
             backing: None,
             data_file: None,
+            header: None,
             backing_given: false,
             described,
             write_through: None,
@@ -380,7 +389,7 @@ fn raw(file: &Image, guessed: bool, options: &mut Dict, flags: Flags) -> Result<
 struct Qcow2Options {
     cache_bytes: Option<u64>,
     lazy_refcounts: bool,
-    encryption: Option<String>,
+    encryption: Dict,
     l2_entry: Option<u64>,
 }
 
@@ -445,7 +454,7 @@ impl Qcow2Options {
                 "Unsupported value '{value}' for qcow2 option 'overlap-check'. Allowed are any of the following: none, constant, cached, all"
             )));
         }
-        let encryption = options.take_child("encrypt").get("format").map(|value| value.shown());
+        let encryption = options.take_child("encrypt");
         // Pages are always small: a cache of a few serves any image.
         let cache_bytes = cache_bytes.map(|bytes| bytes.max(1 << 20));
         Ok(Qcow2Options { cache_bytes, lazy_refcounts, encryption, l2_entry })
@@ -462,11 +471,6 @@ impl Qcow2Options {
         if self.lazy_refcounts && image.info()?.version < 3 {
             let what = "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level";
             return Err(Error::Invalid(what.to_owned()));
-        }
-        if let Some(format) = &self.encryption {
-            return Err(Error::Invalid(format!(
-                "No encryption in image header, but options specified format '{format}'"
-            )));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::json;
 use super::keyval::split_commas;
+use crate::crypto::{self, CipherAlg};
 use crate::error::{Error, Result, plain};
 
 /// The longest secret file that is read, in bytes: passphrases are short.
@@ -196,12 +197,24 @@ impl Objects {
 }
 
 /// Decrypts a secret with AES-256-CBC and removes its padding.
-fn decrypt(_key: &[u8; MASTER_KEY], _iv: &[u8; IV], bytes: &[u8]) -> Result<Vec<u8>> {
+fn decrypt(key: &[u8; MASTER_KEY], iv: &[u8; IV], bytes: &[u8]) -> Result<Vec<u8>> {
     if !bytes.len().is_multiple_of(IV) {
         let what = format!("Length {} must be a multiple of block size {IV}", bytes.len());
         return Err(Error::Invalid(what));
     }
-    Err(Error::Invalid("Encrypted secrets (keyid=) are not supported; give the secret itself".to_owned()))
+    let mut plain = bytes.to_vec();
+    crypto::decrypt_cbc(CipherAlg::Aes256, key, iv, &mut plain)?;
+    // The last byte says how many there are too many, itself included.
+    let padding = usize::from(plain.last().copied().unwrap_or(0));
+    if padding > IV || padding > plain.len() {
+        return Err(Error::Invalid(
+            "Incorrect number of padding bytes (".to_owned()
+                + &padding.to_string()
+                + ") found on decrypted data",
+        ));
+    }
+    plain.truncate(plain.len() - padding);
+    Ok(plain)
 }
 
 fn missing(name: &str) -> Error {
@@ -326,6 +339,22 @@ mod tests {
         }
         assert_eq!(objects.secret("t").unwrap_err().to_string(), "Object with id 't' is not a secret");
         assert!(!format!("{objects:?}").contains("abcd"));
+    }
+
+    #[test]
+    fn secrets_that_another_one_protects() {
+        let mut objects = Objects::default();
+        objects.add("secret,id=m,data=an eight times four bytes secret").unwrap();
+        // Made by openssl enc -aes-256-cbc.
+        let data = "data=OYySo/bqUmS69RXxpQUlSg==,format=base64,iv=c2l4dGVlbiBieXRlIGl2Lg==";
+        objects.add(&format!("secret,id=s,keyid=m,{data}")).unwrap();
+        assert_eq!(objects.passphrase("s").unwrap(), "my passphrase");
+        objects.add("secret,id=n,data=an eight times four bytes SECRET").unwrap();
+        let wrong = objects.add(&format!("secret,id=t,keyid=n,{data}")).unwrap_err().to_string();
+        assert!(wrong.starts_with("Incorrect number of padding bytes ("), "{wrong}");
+        assert!(
+            objects.add("secret,id=u,keyid=m,data=YWJj,format=base64,iv=c2l4dGVlbiBieXRlIGl2Lg==").is_err()
+        );
     }
 
     #[test]

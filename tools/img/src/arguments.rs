@@ -197,7 +197,7 @@ fn help(commands: &[Command]) -> String {
     for command in commands {
         out += &format!("  {} - {}\n", command.name, command.about);
     }
-    out + "\nSupported image formats:\n\n  qcow2 raw\n"
+    out + "\nSupported image formats:\n\n  luks qcow2 raw\n"
 }
 
 fn command_help(command: &Command) -> String {

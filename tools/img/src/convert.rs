@@ -40,7 +40,7 @@ pub(crate) const COMMAND: Command = Command {
             "SIZE",
             "smallest run of zeroes that becomes a hole; 0 allocates everything (default 4k)",
         ),
-        opt('O', "output-format", "FMT", "format of the target: raw (the default) or qcow2"),
+        opt('O', "output-format", "FMT", "format of the target: raw (the default), qcow2 or luks"),
         opt(
             'o',
             "options",
@@ -232,6 +232,11 @@ impl Job<'_> {
         let mut options = given.options(format)?;
         self.set_backing(&mut options, sources.len())?;
         self.check_ability(format)?;
+        if self.arguments.compress
+            && (options.is_on("encryption")? || options.get("encrypt.format").is_some())
+        {
+            bail!("Compression and encryption not supported at the same time");
+        }
         if self.arguments.compress && options.get("preallocation").is_some_and(|mode| mode != "off") {
             bail!("Compression and preallocation not supported at the same time");
         }
@@ -256,12 +261,15 @@ impl Job<'_> {
         if let (Built::Qcow2(image), Some(backing)) = (&built, &backing) {
             image.set_backing(Some(backing.block()));
         }
-        let fresh = storage.limits().zero_init && backing.is_none();
+        let zeroed = storage.limits().zero_init && built.block().limits().zero_init;
+        let fresh = zeroed && backing.is_none();
         let owns_space = options.get("preallocation").is_some_and(|mode| mode == "falloc" || mode == "full");
         let copier = Copier { job: self, storage: (!owns_space).then_some(&*storage), fresh };
         match &built {
             Built::Qcow2(image) => copier.copy_qcow2(image, backing.is_some())?,
             Built::Raw(image) => copier.copy_plain(&**image, 1, false)?,
+            // What was never written reads as noise.
+            Built::Luks(image) => copier.copy_plain(&**image, 1, false)?,
         }
         built.block().flush()?;
         drop(built);
@@ -332,8 +340,9 @@ impl Job<'_> {
         }
         let [source] = sources else { bail!("Copying bitmaps only possible with single source") };
         let Some(qcow2) = source.qcow2() else { bail!("Source lacks bitmap support") };
-        if format == Format::Raw {
-            bail!("Format driver 'raw' does not support bitmaps");
+        if format != Format::Qcow2 {
+            let format = format.name();
+            bail!("Format driver '{format}' does not support bitmaps");
         }
         if !qcow2.info()?.bitmaps.is_empty() {
             bail!("Copying bitmaps is not supported; leave --bitmaps out");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use libimage::format::Format;
+use libimage::format::luks::Luks;
 use libimage::format::qcow2::Qcow2;
 use libimage::format::raw::Raw;
 use libimage::open::{self, OpenOptions};
@@ -26,7 +27,7 @@ pub(crate) const COMMAND: Command = Command {
         HELP,
         opt('q', "quiet", "", "print nothing but errors"),
         OBJECT,
-        opt('f', "format", "FMT", "format of the image: raw (the default) or qcow2"),
+        opt('f', "format", "FMT", "format of the image: raw (the default), qcow2 or luks"),
         opt('b', "backing", "FILENAME", "backing file: supplies what the image does not hold"),
         opt('F', "backing-format", "FMT", "format of the backing file"),
         opt('u', "backing-unsafe", "", "do not look at the backing file; SIZE is needed then"),
@@ -185,6 +186,9 @@ pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Res
             Raw::create(&*storage, size, preallocation).map_err(too_large)?;
             Built::Raw(Arc::new(Raw::new(storage)))
         }
+        Target::Luks { options, password, preallocation } => {
+            Built::Luks(Arc::new(Luks::create(storage, size, preallocation, &options, &password)?))
+        }
         Target::Qcow2(mut options) => {
             options.size = size;
             Built::Qcow2(Arc::new(Qcow2::create(storage, &options)?))
@@ -206,6 +210,7 @@ fn too_large(error: Error) -> anyhow::Error {
 pub(crate) enum Built {
     Raw(Arc<Raw>),
     Qcow2(Arc<Qcow2>),
+    Luks(Arc<Luks>),
 }
 
 impl Built {
@@ -213,6 +218,7 @@ impl Built {
         match self {
             Built::Raw(raw) => raw.clone(),
             Built::Qcow2(qcow2) => qcow2.clone(),
+            Built::Luks(luks) => luks.clone(),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use libimage::Limits;
-use libimage::format::qcow2::{BitmapInfo, CompressionType, Info, Snapshot};
+use libimage::format::luks;
+use libimage::format::qcow2::{BitmapInfo, CompressionType, EncryptionInfo, Info, Snapshot};
 use libimage::open::{BackingReference, Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
@@ -97,6 +98,7 @@ struct Facts {
     dirty: Option<bool>,
     cluster_size: Option<u64>,
     qcow2: Option<Info>,
+    luks: Option<luks::Info>,
     backing: Option<BackingReference>,
     limits: Option<Limits>,
     children: Vec<(&'static str, Facts)>,
@@ -123,10 +125,15 @@ impl Facts {
             dirty: dirty.or(image.storage().map(|_| false)),
             cluster_size,
             qcow2,
+            luks: image.luks().map(|luks| luks.info()),
             backing: image.backing_reference()?,
             limits: limits.then(|| block.limits()),
             children,
         })
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.luks.is_some() || self.qcow2.as_ref().is_some_and(|info| info.encryption.is_some())
     }
 
     /// Lines for people. `path` is that of the node below the image, `level` how far it is indented.
@@ -146,6 +153,9 @@ impl Facts {
         line(format!("{}: {}", names[1], self.driver));
         line(format!("{}: {} ({} bytes)", names[2], human(self.size), self.size));
         line(format!("disk size: {}", self.on_disk.map_or("unavailable".to_owned(), human)));
+        if self.is_encrypted() {
+            line("encrypted: yes".to_owned());
+        }
         if let Some(size) = self.cluster_size {
             line(format!("cluster_size: {size}"));
         }
@@ -167,6 +177,10 @@ impl Facts {
             snapshot::table(&info.snapshots).lines().for_each(|row| line(row.to_owned()));
             line("Format specific information:".to_owned());
             lines(&qcow2_json(info), 1, &mut line);
+        }
+        if let Some(info) = &self.luks {
+            line("Format specific information:".to_owned());
+            lines(&luks_json(info), 1, &mut line);
         }
         if let Some(limits) = &self.limits {
             line("Block limits:".to_owned());
@@ -211,8 +225,13 @@ impl Facts {
         }
         if let Some(info) = &self.qcow2 {
             add("format-specific", json!({ "type": "qcow2", "data": qcow2_json(info) }));
+        } else if let Some(info) = &self.luks {
+            add("format-specific", json!({ "type": "luks", "data": luks_json(info) }));
         } else if self.is_protocol && self.dirty.is_some() {
             add("format-specific", json!({ "type": "file", "data": {} }));
+        }
+        if self.is_encrypted() {
+            add("encrypted", true.into());
         }
         if let Some(limits) = &self.limits {
             add("limits", limits_json(limits));
@@ -260,10 +279,47 @@ fn qcow2_json(info: &Info) -> Value {
         add("corrupt", info.corrupt.into());
         add("extended-l2", info.extended_l2.into());
     }
+    if let Some(encryption) = &info.encryption {
+        let mut value = match encryption {
+            EncryptionInfo::Aes => json!({}),
+            EncryptionInfo::Luks(info) => luks_json(info),
+        };
+        if let Some(object) = value.as_object_mut() {
+            object.insert("format".to_owned(), encryption.format().into());
+        }
+        add("encrypt", value);
+    }
     if !info.bitmaps.is_empty() {
         add("bitmaps", info.bitmaps.iter().map(bitmap_json).collect());
     }
     Value::Object(object)
+}
+
+/// What a LUKS header says.
+fn luks_json(info: &luks::Info) -> Value {
+    let slot = |slot: &luks::SlotInfo| {
+        let mut value = json!({ "active": slot.active.is_some(), "key-offset": slot.key_offset });
+        if let (Some((iterations, stripes)), Some(object)) = (slot.active, value.as_object_mut()) {
+            object.insert("iters".to_owned(), iterations.into());
+            object.insert("stripes".to_owned(), stripes.into());
+        }
+        value
+    };
+    let mut value = json!({
+        "ivgen-alg": info.ivgen.name(),
+        "detached-header": info.detached_header,
+        "hash-alg": info.hash.name(),
+        "cipher-alg": info.alg.name(),
+        "uuid": info.uuid,
+        "cipher-mode": info.mode.name(),
+        "slots": info.slots.iter().map(slot).collect::<Value>(),
+        "payload-offset": info.payload_offset,
+        "master-key-iters": info.master_key_iterations,
+    });
+    if let (Some(hash), Some(object)) = (info.ivgen_hash, value.as_object_mut()) {
+        object.insert("ivgen-hash-alg".to_owned(), hash.name().into());
+    }
+    value
 }
 
 fn bitmap_json(bitmap: &BitmapInfo) -> Value {

@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod convert;
 mod create;
+mod encryption;
 mod getopt;
 mod hash;
 mod image;

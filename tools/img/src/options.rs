@@ -2,10 +2,13 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use libimage::Preallocation;
-use libimage::format::Format;
+use libimage::crypto::Secret;
 use libimage::format::qcow2::{CompressionType, CreateOptions};
+use libimage::format::{Format, luks};
 use libimage::spec::split_commas;
 use libimage::units::{SizeProblem, scan_size};
+
+use crate::encryption;
 
 /// What an option's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +64,30 @@ const KNOWN_FORMATS: [&str; 20] = [
 
 /// In the order in which `create` shows them.
 static QCOW2: [Entry; 23] = [
-    entry("encryption", Kind::Switch, None, "Encrypt with method 'aes' (not supported)"),
-    entry("encrypt.format", Kind::Text, None, "Encryption method (not supported)"),
-    entry("encrypt.key-secret", Kind::Text, None, "Secret of the encryption (not supported)"),
-    entry("encrypt.cipher-alg", Kind::Text, None, "Cipher of the encryption (not supported)"),
-    entry("encrypt.cipher-mode", Kind::Text, None, "Cipher mode of the encryption (not supported)"),
-    entry("encrypt.ivgen-alg", Kind::Text, None, "IV generator of the encryption (not supported)"),
-    entry("encrypt.ivgen-hash-alg", Kind::Text, None, "IV hash of the encryption (not supported)"),
-    entry("encrypt.hash-alg", Kind::Text, None, "Hash of the encryption (not supported)"),
-    entry("encrypt.iter-time", Kind::Number, None, "Milliseconds to spend on a key (not supported)"),
+    entry(
+        "encryption",
+        Kind::Switch,
+        None,
+        "Encrypt with the old method 'aes' (say encrypt.format=aes instead)",
+    ),
+    entry("encrypt.format", Kind::Text, None, "How to encrypt: luks, or aes for very old readers"),
+    entry("encrypt.key-secret", Kind::Text, None, "Id of the secret that is the passphrase"),
+    entry("encrypt.cipher-alg", Kind::Text, None, "Cipher: aes-256 (the default), aes-128, serpent-256, ..."),
+    entry("encrypt.cipher-mode", Kind::Text, None, "Mode of the cipher: xts (the default), cbc, ctr or ecb"),
+    entry(
+        "encrypt.ivgen-alg",
+        Kind::Text,
+        None,
+        "How sectors are numbered: plain64 (the default), plain or essiv",
+    ),
+    entry("encrypt.ivgen-hash-alg", Kind::Text, None, "Digest that essiv uses (default sha256)"),
+    entry("encrypt.hash-alg", Kind::Text, None, "Digest that keys are derived with (default sha256)"),
+    entry(
+        "encrypt.iter-time",
+        Kind::Number,
+        None,
+        "Milliseconds that trying a passphrase should take (default 2000)",
+    ),
     entry("cluster_size", Kind::Size, Some("65536"), "Size of a cluster"),
     entry("extended_l2", Kind::Switch, Some("off"), "Divide clusters into subclusters (not supported)"),
     entry("preallocation", Kind::Text, None, "What to allocate at once: off, metadata, falloc or full"),
@@ -86,6 +104,26 @@ static QCOW2: [Entry; 23] = [
     of_file("extent_size_hint", Kind::Size, "Extent size hint for the file system (not done)"),
 ];
 
+static LUKS: [Entry; 12] = [
+    entry("size", Kind::Size, None, "Size of the disk"),
+    entry("key-secret", Kind::Text, None, "Id of the secret that is the passphrase"),
+    entry("cipher-alg", Kind::Text, None, "Cipher: aes-256 (the default), aes-128, serpent-256, ..."),
+    entry("cipher-mode", Kind::Text, None, "Mode of the cipher: xts (the default), cbc, ctr or ecb"),
+    entry("ivgen-alg", Kind::Text, None, "How sectors are numbered: plain64 (the default), plain or essiv"),
+    entry("ivgen-hash-alg", Kind::Text, None, "Digest that essiv uses (default sha256)"),
+    entry("hash-alg", Kind::Text, None, "Digest that keys are derived with (default sha256)"),
+    entry(
+        "iter-time",
+        Kind::Number,
+        None,
+        "Milliseconds that trying a passphrase should take (default 2000)",
+    ),
+    entry("detached-header", Kind::Switch, None, "Keep the header in another file (not from here)"),
+    of_file("preallocation", Kind::Text, "What to allocate at once: off, falloc or full"),
+    of_file("nocow", Kind::Switch, "Switch copy-on-write of the file system off (not done)"),
+    of_file("extent_size_hint", Kind::Size, "Extent size hint for the file system (not done)"),
+];
+
 static RAW: [Entry; 4] = [
     entry("size", Kind::Size, None, "Size of the disk"),
     of_file("preallocation", Kind::Text, "What to allocate at once: off, falloc or full"),
@@ -97,6 +135,7 @@ fn entries(format: Format) -> &'static [Entry] {
     match format {
         Format::Qcow2 => &QCOW2,
         Format::Raw => &RAW,
+        Format::Luks => &LUKS,
     }
 }
 
@@ -230,7 +269,12 @@ impl Options {
         self.get("size").map(|value| size_value("size", value)).transpose()
     }
 
-    fn is_on(&self, name: &str) -> Result<bool> {
+    /// The names of what is set.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.pairs.iter().map(|(name, _)| *name)
+    }
+
+    pub(crate) fn is_on(&self, name: &str) -> Result<bool> {
         self.get(name).map_or(Ok(false), |value| switch(name, value))
     }
 
@@ -261,21 +305,25 @@ impl Options {
                     preallocation(value).ok_or_else(|| anyhow!("invalid parameter value: {value}"))?;
                 Ok(Target::Raw { preallocation })
             }
+            Format::Luks => {
+                let (options, password) = encryption::of_luks(self)?;
+                let value = self.get("preallocation").unwrap_or("off");
+                let preallocation =
+                    preallocation(value).ok_or_else(|| anyhow!("invalid parameter value: {value}"))?;
+                Ok(Target::Luks { options, password, preallocation })
+            }
             Format::Qcow2 => self.qcow2().map(Target::Qcow2),
         }
     }
 
     fn qcow2(&self) -> Result<CreateOptions> {
         let refused = |name: &str| anyhow!("Option '{name}' is not supported; leave it out");
-        for name in ["encryption", "extended_l2", "data_file_raw"] {
+        for name in ["extended_l2", "data_file_raw"] {
             if self.is_on(name)? {
                 return Err(refused(name));
             }
         }
         let set = |name: &str| self.get(name).is_some();
-        if let Some(entry) = QCOW2.iter().find(|e| e.name.starts_with("encrypt.") && set(e.name)) {
-            return Err(refused(entry.name));
-        }
         if set("data_file") {
             return Err(refused("data_file"));
         }
@@ -310,6 +358,7 @@ impl Options {
             preallocation,
             backing_file: self.get("backing_file").map(str::to_owned),
             backing_format: self.get("backing_fmt").map(str::to_owned),
+            encryption: encryption::of_qcow2(self)?,
             ..default
         })
     }
@@ -322,6 +371,8 @@ pub(crate) enum Target {
     Raw { preallocation: Preallocation },
     /// A qcow2 image; its size is filled in by the command.
     Qcow2(CreateOptions),
+    /// A LUKS volume.
+    Luks { options: luks::CreateOptions, password: Secret, preallocation: Preallocation },
 }
 
 /// A value as `create` shows it.
