@@ -242,6 +242,7 @@ impl Qcow2 {
         if size > 0 {
             image.resize(size, options.preallocation)?;
         }
+        image.begin_data_file(size, options.preallocation)?;
         image.flush()?;
         Ok(image)
     }
