@@ -14,6 +14,11 @@ fn options() {
 }
 
 #[test]
+fn subclusters_and_data_files() {
+    compare(SUBCLUSTERS_AND_DATA_FILES).unwrap();
+}
+
+#[test]
 fn backing_files() {
     compare(BACKING).unwrap();
 }
@@ -785,4 +790,154 @@ qemu-img snapshot -h -x >/dev/null
 qemu-img snapshot --=x
 qemu-img snapshot --help | head -1
 ~ stdout: our help has words of its own
+"#;
+
+const SUBCLUSTERS_AND_DATA_FILES: &str = r#"
+== extended_l2=on
+qemu-img create -f qcow2 -o extended_l2=on f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,cluster_size=16k
+qemu-img create -f qcow2 -o extended_l2=on,cluster_size=16k f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,cluster_size=2M
+qemu-img create -f qcow2 -o extended_l2=on,cluster_size=2M f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,cluster_size=8k
+qemu-img create -f qcow2 -o extended_l2=on,cluster_size=8k f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,cluster_size=3k
+qemu-img create -f qcow2 -o extended_l2=on,cluster_size=3k f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,cluster_size=8k,compat=v2
+qemu-img create -f qcow2 -o extended_l2=on,cluster_size=8k,compat=v2 f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,compat=0.10
+qemu-img create -f qcow2 -o extended_l2=on,compat=0.10 f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,compat=v2,cluster_size=4M
+qemu-img create -f qcow2 -o extended_l2=on,compat=v2,cluster_size=4M f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,refcount_bits=1
+qemu-img create -f qcow2 -o extended_l2=on,refcount_bits=1 f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,compression_type=zstd
+qemu-img create -f qcow2 -o extended_l2=on,compression_type=zstd f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=x
+qemu-img create -f qcow2 -o extended_l2=x f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,preallocation=metadata
+qemu-img create -f qcow2 -o extended_l2=on,preallocation=metadata f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,preallocation=falloc
+qemu-img create -f qcow2 -o extended_l2=on,preallocation=falloc f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,preallocation=full
+qemu-img create -f qcow2 -o extended_l2=on,preallocation=full f.qcow2 10M
+qemu-img check f.qcow2
+== extended_l2=on,preallocation=metadata,cluster_size=16k
+qemu-img create -f qcow2 -o extended_l2=on,preallocation=metadata,cluster_size=16k f.qcow2 10M
+qemu-img check f.qcow2
+== over a backing file, off
+! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=off f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=off g.qcow2 9M
+qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=off h.qcow2 9M
+== over a backing file, metadata
+! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=metadata f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=metadata g.qcow2 9M
+qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=metadata h.qcow2 9M
+== over a backing file, falloc
+! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=falloc f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=falloc g.qcow2 9M
+qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=falloc h.qcow2 9M
+== over a backing file, full
+! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=full f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=full g.qcow2 9M
+qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=full h.qcow2 9M
+== data_file=d.raw
+qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,data_file_raw=on
+qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,data_file_raw=off
+qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=off f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,compat=v2
+qemu-img create -f qcow2 -o data_file=d.raw,compat=v2 f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file_raw=on
+qemu-img create -f qcow2 -o data_file_raw=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file_raw=on,compat=v2
+qemu-img create -f qcow2 -o data_file_raw=on,compat=v2 f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file_raw=on,refcount_bits=3
+qemu-img create -f qcow2 -o data_file_raw=on,refcount_bits=3 f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file_raw=on,compat=v2,lazy_refcounts=on
+qemu-img create -f qcow2 -o data_file_raw=on,compat=v2,lazy_refcounts=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file_raw=on,compat=v2,compression_type=zstd
+qemu-img create -f qcow2 -o data_file_raw=on,compat=v2,compression_type=zstd f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,compat=v2,compression_type=zstd
+qemu-img create -f qcow2 -o data_file=d.raw,compat=v2,compression_type=zstd f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=
+qemu-img create -f qcow2 -o data_file= f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=/nonexistent/d
+qemu-img create -f qcow2 -o data_file=/nonexistent/d f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=file:d.raw
+qemu-img create -f qcow2 -o data_file=file:d.raw f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=json:{}
+qemu-img create -f qcow2 -o data_file=json:{} f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=f.qcow2
+qemu-img create -f qcow2 -o data_file=f.qcow2 f.qcow2 10M
+~ stderr: there is nothing to clean up
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,cluster_size=512
+qemu-img create -f qcow2 -o data_file=d.raw,cluster_size=512 f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,extended_l2=on
+qemu-img create -f qcow2 -o data_file=d.raw,extended_l2=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,extended_l2=on,data_file_raw=on
+qemu-img create -f qcow2 -o data_file=d.raw,extended_l2=on,data_file_raw=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,preallocation=metadata
+qemu-img create -f qcow2 -o data_file=d.raw,preallocation=metadata f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,preallocation=falloc
+qemu-img create -f qcow2 -o data_file=d.raw,preallocation=falloc f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,preallocation=full
+qemu-img create -f qcow2 -o data_file=d.raw,preallocation=full f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,data_file_raw=on,preallocation=full
+qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on,preallocation=full f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=d.raw,lazy_refcounts=on
+qemu-img create -f qcow2 -o data_file=d.raw,lazy_refcounts=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data_file=a,,b,data_file_raw=on
+qemu-img create -f qcow2 -o data_file=a,,b,data_file_raw=on f.qcow2 10M
+ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null
+== data files and backing files
+! qemu-img create -f raw b.raw 3M
+qemu-img create -f qcow2 -F raw -b b.raw -o data_file=d.raw,data_file_raw=on f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o data_file_raw=on f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o data_file=d.raw,data_file_raw=on,compat=v2 f.qcow2
+qemu-img create -f qcow2 -F raw -b b.raw -o data_file=d.raw f.qcow2
+== a data file that exists
+! qemu-img create -f raw d.raw 3M && qemu-io -f raw -c 'write 0 3M' d.raw
+qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 1M
 "#;

@@ -8,7 +8,8 @@ use libimage::storage::{FileOptions, Memory};
 
 use crate::tools::{Random, must, run, storage};
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
+    "cluster_size=16k,extended_l2=on",
     "cluster_size=512",
     "cluster_size=4k",
     "cluster_size=4k,compat=0.10",

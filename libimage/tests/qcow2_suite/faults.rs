@@ -78,6 +78,8 @@ fn a_failing_change_harms_nothing() {
     every_change_fails(&options(512, 16), mix, 1);
     every_change_fails(&options(512, 64), mix, 2);
     every_change_fails(&options(4096, 16), mix, 3);
+    every_change_fails(&CreateOptions { lazy_refcounts: true, ..options(512, 16) }, mix, 8);
+    every_change_fails(&CreateOptions { extended_l2: true, ..options(16384, 16) }, mix, 9);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use libimage::format::qcow2::{CompressionType, CreateOptions, OpenOptions, Qcow2};
+use libimage::format::qcow2::{CompressionType, CreateOptions, Qcow2};
 use libimage::format::raw::Raw;
 use libimage::storage::{FileOptions, FileStorage};
 use libimage::{Block, Error, Preallocation, Zero};
 
-use crate::tools::{Random, assert_clean, assert_same, must, open, read_all, run, storage};
+use crate::tools::{Random, assert_clean, assert_same, must, open, read_all, run, storage, with_data_file};
 
 fn path(dir: &tempfile::TempDir, name: &str) -> (PathBuf, String) {
     let path = dir.path().join(name);
@@ -17,8 +17,7 @@ fn path(dir: &tempfile::TempDir, name: &str) -> (PathBuf, String) {
 }
 
 fn open_read_only(path: &Path) -> libimage::Result<Qcow2> {
-    let options = FileOptions { read_only: true, ..FileOptions::default() };
-    Qcow2::open(Arc::new(storage(path, options)), OpenOptions::default())
+    with_data_file(path, FileOptions { read_only: true, ..FileOptions::default() })
 }
 
 /// What `qemu-img map` says, without file offsets: start, length, depth, present, zero, data, compressed.
@@ -117,16 +116,28 @@ fn images_of_every_kind_are_read_byte_for_byte() {
         "lazy_refcounts=on",
         "preallocation=metadata",
         "preallocation=falloc,cluster_size=8k",
+        "extended_l2=on",
+        "extended_l2=on,cluster_size=16k",
+        "extended_l2=on,cluster_size=2M,compression_type=zstd",
+        "extended_l2=on,preallocation=metadata",
+        "data_file=DATA",
+        "data_file=DATA,cluster_size=4k",
+        "data_file=DATA,data_file_raw=on",
+        "data_file=DATA,extended_l2=on,cluster_size=32k",
+        "data_file=DATA,data_file_raw=on,extended_l2=on",
     ];
+    let data = dir.path().join("data").to_str().unwrap().to_owned();
     for (seed, kind) in (1..).zip(kinds) {
         let (image_path, file) = path(&dir, "foreign.qcow2");
         let (raw_path, raw) = path(&dir, "foreign.raw");
         let mut random = Random::new(seed);
-        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", kind, &file, "5M"]);
+        let options = kind.replace("DATA", &data);
+        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &options, &file, "5M"]);
         let cluster = open_read_only(&image_path).unwrap().cluster_size();
         scribble(&file, &mut random, 5 << 20, true, cluster);
         // Narrow counts cannot hold snapshots.
-        let snapshot = !kind.contains("refcount_bits=1,") && kind != "refcount_bits=2";
+        let snapshot =
+            !kind.contains("refcount_bits=1,") && kind != "refcount_bits=2" && !kind.contains("DATA");
         if snapshot {
             must("qemu-img", &["snapshot", "-c", "then", &file]);
             let (then_path, then) = path(&dir, "then.raw");
@@ -178,6 +189,13 @@ fn images_of_every_kind_are_read_byte_for_byte() {
 fn new_images_are_the_same_bytes_as_qemus() {
     let dir = tempfile::tempdir().unwrap();
     let default = CreateOptions { size: 1 << 30, ..CreateOptions::default() };
+    let data_name = dir.path().join("data.raw").to_str().unwrap().to_owned();
+    let data = |raw| CreateOptions {
+        size: 8 << 20,
+        data_file: Some(data_name.clone()),
+        data_file_raw: raw,
+        ..default.clone()
+    };
     let backed = CreateOptions {
         backing_file: Some("base.raw".to_owned()),
         backing_format: Some("raw".to_owned()),
@@ -190,6 +208,13 @@ fn new_images_are_the_same_bytes_as_qemus() {
         (CreateOptions { cluster_size: 4096, ..default.clone() }, "cluster_size=4096"),
         (CreateOptions { cluster_size: 2 << 20, ..default.clone() }, "cluster_size=2M"),
         (CreateOptions { version: 2, ..default.clone() }, "compat=0.10"),
+        (CreateOptions { extended_l2: true, ..default.clone() }, "extended_l2=on"),
+        (
+            CreateOptions { extended_l2: true, cluster_size: 16384, ..default.clone() },
+            "extended_l2=on,cluster_size=16k",
+        ),
+        (data(false), &*format!("data_file={data_name}")),
+        (data(true), &*format!("data_file={data_name},data_file_raw=on")),
         (CreateOptions { refcount_bits: 1, ..default.clone() }, "refcount_bits=1"),
         (CreateOptions { refcount_bits: 64, ..default.clone() }, "refcount_bits=64"),
         (CreateOptions { lazy_refcounts: true, ..default.clone() }, "lazy_refcounts=on"),
@@ -200,7 +225,9 @@ fn new_images_are_the_same_bytes_as_qemus() {
     for (options, text) in cases {
         let (ours, _) = path(&dir, "ours.qcow2");
         let (theirs, file) = path(&dir, "theirs.qcow2");
-        drop(Qcow2::create(Arc::new(FileStorage::create(&ours).unwrap()), &options).unwrap());
+        let file_of_ours = Arc::new(FileStorage::create(&ours).unwrap());
+        let data = options.data_file.as_ref().map(|name| Arc::new(FileStorage::create(name).unwrap()) as _);
+        drop(Qcow2::create_with_data(file_of_ours, data, &options).unwrap());
         let size = options.size.to_string();
         let mut args = vec!["create", "-q", "-f", "qcow2"];
         if !text.is_empty() && !text.starts_with("size") {
@@ -402,20 +429,20 @@ fn chains_are_mapped_as_qemu_maps_them() {
 #[test]
 fn preallocated_images_are_what_qemu_makes() {
     let dir = tempfile::tempdir().unwrap();
-    for (how, text) in [
-        (Preallocation::Metadata, "metadata"),
-        (Preallocation::Falloc, "falloc"),
-        (Preallocation::Full, "full"),
+    for (how, extended_l2, text) in [
+        (Preallocation::Metadata, false, "preallocation=metadata"),
+        (Preallocation::Falloc, false, "preallocation=falloc"),
+        (Preallocation::Full, false, "preallocation=full"),
+        (Preallocation::Metadata, true, "extended_l2=on,preallocation=metadata"),
+        (Preallocation::Full, true, "extended_l2=on,preallocation=full"),
     ] {
         let (ours, file) = path(&dir, "ours.qcow2");
         let (theirs, other) = path(&dir, "theirs.qcow2");
-        let options = CreateOptions { size: 20 << 20, preallocation: how, ..CreateOptions::default() };
+        let options =
+            CreateOptions { size: 20 << 20, preallocation: how, extended_l2, ..CreateOptions::default() };
         let image = Qcow2::create(Arc::new(FileStorage::create(&ours).unwrap()), &options).unwrap();
         image.close().unwrap();
-        must(
-            "qemu-img",
-            &["create", "-q", "-f", "qcow2", "-o", &format!("preallocation={text}"), &other, "20M"],
-        );
+        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", text, &other, "20M"]);
         assert_eq!(
             std::fs::metadata(&ours).unwrap().len(),
             std::fs::metadata(&theirs).unwrap().len(),
@@ -482,4 +509,62 @@ fn qemu_reads_applies_and_deletes_our_snapshots() {
         must("qemu-img", &["snapshot", "-d", "later", &file]);
         assert_clean(&image_path);
     }
+}
+
+/// Saved machine state lies behind the disk, and goes through everything that is done to the disk.
+#[test]
+fn machine_state_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "state.qcow2");
+    for kind in ["cluster_size=64k", "extended_l2=on,cluster_size=16k", "cluster_size=512"] {
+        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", kind, &file, "3M"]);
+        let write = "write -b -P 7 0 1M";
+        must("qemu-io", &["-f", "qcow2", "-c", "write -P 1 0 2M", "-c", write, &file]);
+        must("qemu-img", &["snapshot", "-c", "with", &file]);
+        let image = open(&image_path).unwrap();
+        let disk = read_all(&image);
+        image.create_snapshot("ours", std::time::Duration::ZERO).unwrap();
+        image.write_at(&[9; 1 << 20], 1 << 20).unwrap();
+        image.delete_snapshot("ours").unwrap();
+        image.resize(6 << 20, Preallocation::Off).unwrap();
+        assert!(image.check().unwrap().is_clean());
+        image.close().unwrap();
+        assert_clean(&image_path);
+        let image = open(&image_path).unwrap();
+        image.apply_snapshot("with").unwrap();
+        assert_same(&read_all(&image), &disk, kind);
+        image.close().unwrap();
+        assert_clean(&image_path);
+        must("qemu-io", &["-f", "qcow2", "-c", "read -b -P 7 0 1M", &file]);
+        // What is behind the disk never shows in it.
+        let image = open(&image_path).unwrap();
+        image.resize(10 << 20, Preallocation::Off).unwrap();
+        assert!(read_all(&image)[3 << 20..].iter().all(|&byte| byte == 0));
+        image.close().unwrap();
+        assert_clean(&image_path);
+        std::fs::remove_file(&image_path).unwrap();
+    }
+}
+
+/// Refcounts that lag behind are announced before, and put right at the end or by the next one to open.
+#[test]
+fn lazy_refcounts_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (image_path, file) = path(&dir, "lazy.qcow2");
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", &file, "16M"]);
+    let image = open(&image_path).unwrap();
+    image.write_at(&[3; 1 << 20], 1 << 20).unwrap();
+    image.flush().unwrap();
+    let copy = dir.path().join("crashed.qcow2");
+    std::fs::copy(&image_path, &copy).unwrap();
+    image.close().unwrap();
+    assert_clean(&image_path);
+    assert!(!open_read_only(&image_path).unwrap().info().unwrap().dirty);
+    let crashed = open_read_only(&copy).unwrap();
+    assert!(crashed.info().unwrap().dirty);
+    assert!(read_all(&crashed)[1 << 20..2 << 20].iter().all(|&byte| byte == 3));
+    drop(crashed);
+    must("qemu-io", &["-f", "qcow2", "-c", "read -P 3 1M 1M", copy.to_str().unwrap()]);
+    assert_clean(&copy);
+    must("qemu-io", &["-f", "qcow2", "-c", "read -P 3 1M 1M", &file]);
 }

@@ -81,9 +81,6 @@ impl World {
     fn reopen(&self) -> Qcow2 {
         let image = open(&self.path).unwrap();
         assert_eq!(image.data_file_name().unwrap(), self.setup.options.data_file);
-        if let Some(name) = &self.setup.options.data_file {
-            image.set_data_file(Arc::new(storage(Path::new(name), FileOptions::default()))).unwrap();
-        }
         image
     }
 

@@ -94,7 +94,17 @@ pub(crate) fn assert_content(path: &Path, expected: &[u8]) {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Qcow2> {
-    Qcow2::open(Arc::new(storage(path, FileOptions::default())), OpenOptions::default())
+    with_data_file(path, FileOptions::default())
+}
+
+/// Opens an image, and the data file that it names.
+pub(crate) fn with_data_file(path: &Path, options: FileOptions) -> Result<Qcow2> {
+    let image = Qcow2::open(Arc::new(storage(path, options)), OpenOptions::default())?;
+    if image.lacks_data_file() {
+        let name = image.data_file_name()?.unwrap();
+        image.set_data_file(Arc::new(storage(Path::new(&name), options)))?;
+    }
+    Ok(image)
 }
 
 /// Opens a file that this process may have closed just now: a program that another test is starting holds

@@ -191,9 +191,23 @@ pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Res
         }
         Target::Qcow2(mut options) => {
             options.size = size;
-            Built::Qcow2(Arc::new(Qcow2::create(storage, &options)?))
+            options.validate()?;
+            let data = options.data_file.as_deref().map(|name| data_file(name, &storage)).transpose()?;
+            options.data_file = data.as_ref().map(|file| file.name().to_owned());
+            Built::Qcow2(Arc::new(Qcow2::create_with_data(storage, data, &options)?))
         }
     })
+}
+
+/// Makes the file that will hold the data of the image in `storage`.
+fn data_file(name: &str, storage: &FileStorage) -> Result<Arc<dyn Block>> {
+    // The path is what the image will know it by.
+    let path = path_for_making(&name.into())?;
+    if path == storage.path() {
+        let why = "Failed to get shared \"resize\" lock\nIs another process using the image";
+        bail!("{why} [{name}]?");
+    }
+    Ok(Arc::new(FileStorage::create(path)?))
 }
 
 /// Says so if it is the size that the file system cannot take.

@@ -89,15 +89,15 @@ static QCOW2: [Entry; 23] = [
         "Milliseconds that trying a passphrase should take (default 2000)",
     ),
     entry("cluster_size", Kind::Size, Some("65536"), "Size of a cluster"),
-    entry("extended_l2", Kind::Switch, Some("off"), "Divide clusters into subclusters (not supported)"),
+    entry("extended_l2", Kind::Switch, Some("off"), "Divide clusters into subclusters"),
     entry("preallocation", Kind::Text, None, "What to allocate at once: off, metadata, falloc or full"),
     entry("compression_type", Kind::Text, Some("zlib"), "How clusters are compressed: zlib or zstd"),
     entry("size", Kind::Size, None, "Size of the disk"),
     entry("compat", Kind::Text, None, "Compatibility level: v2 (0.10) or v3 (1.1)"),
     entry("backing_file", Kind::Text, None, "File that supplies what the image does not hold"),
     entry("backing_fmt", Kind::Text, None, "Format of the backing file"),
-    entry("data_file", Kind::Text, None, "File for the data (not supported)"),
-    entry("data_file_raw", Kind::Switch, None, "Keep the data file a raw image (not supported)"),
+    entry("data_file", Kind::Text, None, "File that holds the data instead of the image"),
+    entry("data_file_raw", Kind::Switch, None, "Keep the data file a raw image by itself"),
     entry("lazy_refcounts", Kind::Switch, Some("off"), "Postpone updates of reference counts"),
     entry("refcount_bits", Kind::Number, Some("16"), "Width of a reference count in bits"),
     of_file("nocow", Kind::Switch, "Switch copy-on-write of the file system off (not done)"),
@@ -317,16 +317,6 @@ impl Options {
     }
 
     fn qcow2(&self) -> Result<CreateOptions> {
-        let refused = |name: &str| anyhow!("Option '{name}' is not supported; leave it out");
-        for name in ["extended_l2", "data_file_raw"] {
-            if self.is_on(name)? {
-                return Err(refused(name));
-            }
-        }
-        let set = |name: &str| self.get(name).is_some();
-        if set("data_file") {
-            return Err(refused("data_file"));
-        }
         let unknown = |name: &str, value: &str| anyhow!("Parameter '{name}' does not accept value '{value}'");
         let default = CreateOptions::default();
         let version = match self.get("compat") {
@@ -359,6 +349,9 @@ impl Options {
             backing_file: self.get("backing_file").map(str::to_owned),
             backing_format: self.get("backing_fmt").map(str::to_owned),
             encryption: encryption::of_qcow2(self)?,
+            extended_l2: self.is_on("extended_l2")?,
+            data_file: self.get("data_file").map(str::to_owned),
+            data_file_raw: self.is_on("data_file_raw")?,
             ..default
         })
     }

@@ -100,6 +100,11 @@ impl PageCache {
         !self.dirty.is_empty()
     }
 
+    /// Where dirty pages lie.
+    pub(super) fn dirty_offsets(&self) -> impl Iterator<Item = u64> {
+        self.dirty.iter().copied()
+    }
+
     /// Writes dirty pages, in order of their place. They stay dirty until [`PageCache::set_clean`].
     pub(super) fn write_back(&self, file: &dyn Block) -> Result<()> {
         let mut run: Vec<u8> = Vec::new();

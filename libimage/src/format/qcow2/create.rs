@@ -257,6 +257,7 @@ impl Qcow2 {
         if options.preallocation != Preallocation::Off {
             image.preallocate(0, size, options.preallocation)?;
         }
+        image.begin_data_file(size, options.preallocation)?;
         image.flush()?;
         Ok(image)
     }

@@ -124,6 +124,16 @@ impl Qcow2 {
         self.data_file()?.status(host)
     }
 
+    /// One allocated block of a new data file lets those who open it with `O_DIRECT` find out the alignment.
+    pub(super) fn begin_data_file(&self, size: u64, how: Preallocation) -> Result<()> {
+        match (self.external_data_file(), how) {
+            (Some(file), Preallocation::Off | Preallocation::Metadata) if file.limits().growable => {
+                write_all(file, &vec![0; size.min(4096) as usize], 0)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gives an external data file the size that the disk gets, with what is new reading as zeroes.
     pub(super) fn resize_data_file(&self, old: u64, size: u64, how: Preallocation) -> Result<()> {
         let Some(file) = self.external_data_file() else { return Ok(()) };

@@ -404,6 +404,11 @@ impl Header {
         bytes
     }
 
+    /// Number of bitmaps, bytes and position of their directory, if there are any that are valid.
+    pub(super) fn live_bitmap_directory(&self) -> Option<(u32, u64, u64)> {
+        self.extensions.bitmap_directory().filter(|_| self.autoclear & autoclear::BITMAPS != 0)
+    }
+
     pub(super) fn has(&self, incompatible_bit: u64) -> bool {
         self.incompatible & incompatible_bit != 0
     }

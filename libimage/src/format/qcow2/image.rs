@@ -211,6 +211,14 @@ impl Qcow2 {
     /// # Errors
     /// When not everything could be written.
     pub fn close(self) -> Result<()> {
+        self.finish()
+    }
+
+    /// Writes everything, and that the image was shut down cleanly.
+    fn finish(&self) -> Result<()> {
+        if !self.read_only && self.meta_read()?.lagging {
+            return self.meta_write()?.settle();
+        }
         self.flush()
     }
 
@@ -246,8 +254,8 @@ impl Qcow2 {
     pub(super) fn quiet(&self) -> Result<(RwLockWriteGuard<'_, ()>, RwLockWriteGuard<'_, Meta>)> {
         let gate = self.gate.write().map_err(|_| self.poisoned())?;
         let mut meta = self.meta_write()?;
-        if !self.read_only && meta.is_dirty() {
-            meta.commit()?;
+        if !self.read_only && (meta.is_dirty() || meta.lagging) {
+            meta.settle()?;
         }
         Ok((gate, meta))
     }
@@ -299,7 +307,7 @@ impl Qcow2 {
 impl Drop for Qcow2 {
     fn drop(&mut self) {
         // Best effort, as documented: close() is what tells of errors.
-        let _ = self.flush();
+        let _ = self.finish();
     }
 }
 

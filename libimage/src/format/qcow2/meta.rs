@@ -1,61 +1,25 @@
-//! All metadata of an open image, behind one lock, and the order in which it reaches the file.
+//! All metadata of an open image, behind one lock.
 //!
-//! The invariant of [`Meta::commit`], which is what makes a power cut at any moment harmless:
-//!
-//! 1. data is written before the L2 entry that publishes it exists, even in memory;
-//! 2. refcount blocks, then the refcount table, are durable before any L2 or L1 entry is written;
-//! 3. L2 tables are durable before the L1 entries that point at them are written;
-//! 4. a reference count falls only after the entry that held the reference is durably gone.
-//!
-//! So the file may at worst count clusters that nobody uses: a leak, which a check gives back.
+//! What is changed here reaches the file in the order that [`super::commit`] keeps, and only where
+//! [`super::overlap`] allows.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::alloc::Freeing;
 use super::cache::PageCache;
+use super::commit::L1_SECTOR;
 use super::compress::Tail;
-use super::header::{Header, autoclear, field, incompatible};
-use super::refcount::{BLOCK_OFFSET, Refcounts, TABLE_SECTOR};
+use super::header::{Header, autoclear, field};
+use super::overlap::{Kind, Places};
+use super::refcount::Refcounts;
 use super::snapshot::Snapshot;
-use super::storage::{read_table, table_bytes, write_all};
+use super::storage::{read_table, write_all};
 use super::table::L1Entry;
-use super::units::{Geometry, GuestCluster, HostCluster, HostOffset, HostRun};
+use super::units::{Geometry, GuestCluster, HostOffset, HostRun};
 use crate::block::Block;
 use crate::error::{Error, Result};
-
-/// L1 entries that are written together.
-const L1_SECTOR: usize = 64;
-/// Clusters that may wait for a commit before a writer makes one happen.
-const MAX_PENDING_BYTES: u64 = 64 << 20;
-
-/// What a cluster of metadata holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Header,
-    L1,
-    L2,
-    RefcountTable,
-    RefcountBlock,
-    SnapshotTable,
-    SnapshotL1,
-}
-
-impl Kind {
-    /// As QEMU calls it.
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Header => "qcow2_header",
-            Kind::L1 => "active L1 table",
-            Kind::L2 => "active L2 table",
-            Kind::RefcountTable => "refcount table",
-            Kind::RefcountBlock => "refcount block",
-            Kind::SnapshotTable => "snapshot table",
-            Kind::SnapshotL1 => "inactive L1 table",
-        }
-    }
-}
 
 /// The metadata of an open image.
 pub(super) struct Meta {
@@ -65,7 +29,7 @@ pub(super) struct Meta {
     pub(super) geometry: Geometry,
     pub(super) header: Header,
     pub(super) l1: Vec<u64>,
-    l1_dirty: BTreeSet<usize>,
+    pub(super) l1_dirty: BTreeSet<usize>,
     pub(super) l2: PageCache,
     pub(super) refcounts: Refcounts,
     pub(super) freeing: Freeing,
@@ -79,11 +43,13 @@ pub(super) struct Meta {
     /// Changes whenever clusters become free: what was decompressed before may be something else now.
     pub(super) generation: u64,
     /// Which clusters hold metadata, known once something was written.
-    metadata: Option<HashMap<HostCluster, Kind>>,
+    pub(super) places: Option<Places>,
     /// Why nothing may be written any more.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
     /// Feature bits have been updated for writing.
     marked_for_writing: bool,
+    /// Reference counts in the file may be out of date: the dirty bit says so there (lazy refcounts).
+    pub(super) lagging: bool,
 }
 
 impl Meta {
@@ -111,80 +77,14 @@ impl Meta {
             snapshot_damage: None,
             tail: None,
             generation: 0,
-            metadata: None,
+            places: None,
             broken: None,
             marked_for_writing: false,
+            lagging: false,
             header,
             file,
             external: None,
         })
-    }
-
-    /// True when a commit would write something.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.l2.is_dirty()
-            || self.refcounts.blocks.is_dirty()
-            || !self.refcounts.table_dirty.is_empty()
-            || !self.l1_dirty.is_empty()
-            || self.freeing.has_pending()
-    }
-
-    /// Makes all metadata durable, together with all data that it points at.
-    pub(super) fn commit(&mut self) -> Result<()> {
-        self.check_usable()?;
-        if let Some(data) = &self.external {
-            data.flush()?;
-        }
-        let file = Arc::clone(&self.file);
-        self.refcounts.blocks.write_back(&*file)?;
-        if !self.refcounts.table_dirty.is_empty() {
-            file.flush()?;
-            let offset = self.header.refcount_table_offset;
-            write_sectors(&*file, offset, &self.refcounts.table, &self.refcounts.table_dirty, TABLE_SECTOR)?;
-        }
-        file.flush()?;
-        self.refcounts.blocks.set_clean();
-        self.refcounts.table_dirty.clear();
-
-        if self.l2.is_dirty() || !self.l1_dirty.is_empty() {
-            self.l2.write_back(&*file)?;
-            if !self.l1_dirty.is_empty() {
-                file.flush()?;
-                write_sectors(&*file, self.header.l1_offset, &self.l1, &self.l1_dirty, L1_SECTOR)?;
-            }
-            file.flush()?;
-            self.l2.set_clean();
-            self.l1_dirty.clear();
-        }
-        self.freeing.pending_is_durable();
-        self.release_waiting()?;
-        // Falling counts may reach the file at any time from now on: a loss only leaks.
-        self.refcounts.blocks.write_back(&*file)?;
-        self.refcounts.blocks.set_clean();
-        Ok(())
-    }
-
-    /// Keeps the caches and the queue of freed clusters within their limits. Call between operations.
-    pub(super) fn make_room(&mut self) -> Result<()> {
-        self.release_waiting()?;
-        let pending = self.freeing.pending_clusters().saturating_mul(self.geometry.cluster_size());
-        let l2 = self.l2.is_full() && self.l2.is_mostly_dirty();
-        let refcounts = self.refcounts.blocks.is_full() && self.refcounts.blocks.is_mostly_dirty();
-        if pending > MAX_PENDING_BYTES || l2 || refcounts {
-            self.commit()?;
-        }
-        self.make_read_room();
-        Ok(())
-    }
-
-    /// Drops clean pages beyond the limit.
-    pub(super) fn make_read_room(&mut self) {
-        if self.l2.is_full() {
-            self.l2.shrink();
-        }
-        if self.refcounts.blocks.is_full() {
-            self.refcounts.blocks.shrink();
-        }
     }
 
     /// Changes an L1 entry in memory.
@@ -297,7 +197,7 @@ impl Meta {
             self.header.autoclear = kept;
             self.write_header_field(field::AUTOCLEAR, &kept.to_be_bytes())?;
         }
-        self.metadata_map();
+        self.places();
         self.marked_for_writing = true;
         Ok(())
     }
@@ -332,104 +232,11 @@ impl Meta {
         }
     }
 
-    /// Stops all writing and sets the header's corrupt bit; returns the error to report.
-    pub(super) fn found_corruption(&mut self, cluster: HostCluster, what: &str) -> Error {
-        let text = format!("cluster {} {what}", cluster.0);
-        self.mark_corrupt(text.clone());
-        Error::corrupt_at(self.file.name(), self.geometry.host_start(cluster).0, text)
-    }
-
-    /// Marks the image as damaged if `error` says so, for damage that is met while writing; returns the error.
-    pub(super) fn signal(&mut self, error: Error) -> Error {
-        if let Error::Corrupt { what, .. } = &error {
-            let what = what.clone();
-            self.mark_corrupt(what);
-        }
-        error
-    }
-
-    fn mark_corrupt(&mut self, what: String) {
-        if self.broken.is_some() {
-            return;
-        }
-        if self.geometry.version >= 3 && !self.header.has(incompatible::CORRUPT) {
-            self.header.incompatible |= incompatible::CORRUPT;
-            let bytes = self.header.incompatible.to_be_bytes();
-            // Best effort: the error that is reported is what counts.
-            let _ = self.write_header_field(field::INCOMPATIBLE, &bytes);
-        }
-        self.broken = Some(what);
-    }
-
-    /// Refuses a write to clusters that metadata occupies.
-    pub(super) fn check_overlap(&mut self, run: HostRun) -> Result<()> {
-        let map = self.metadata_map();
-        let hit = run.clusters().find_map(|cluster| map.get(&cluster).map(|kind| (cluster, *kind)));
-        match hit {
-            None => Ok(()),
-            Some((cluster, kind)) => {
-                let what = format!(": Preventing invalid write on metadata (overlaps with {})", kind.name());
-                Err(self.found_corruption(cluster, &what))
-            }
-        }
-    }
-
-    /// True if any cluster of the run is known to hold metadata. Needs no exclusive access.
-    pub(super) fn overlaps_metadata(&self, run: HostRun) -> bool {
-        self.metadata.as_ref().is_none_or(|map| run.clusters().any(|cluster| map.contains_key(&cluster)))
-    }
-
-    fn metadata_map(&mut self) -> &mut HashMap<HostCluster, Kind> {
-        let g = self.geometry;
-        let (header, l1, table, snapshots) = (&self.header, &self.l1, &self.refcounts.table, &self.snapshots);
-        self.metadata.get_or_insert_with(|| {
-            let mut map = HashMap::new();
-            let mut add = |offset: u64, bytes: u64, kind: Kind| {
-                let first = offset >> g.cluster_bits;
-                for cluster in first..first + g.clusters_for(bytes) {
-                    map.insert(HostCluster(cluster), kind);
-                }
-            };
-            for &entry in l1 {
-                if let Some(table) = L1Entry(entry).table() {
-                    add(table.0, 1, Kind::L2);
-                }
-            }
-            for &entry in table.iter().filter(|&&entry| entry != 0) {
-                add(entry & BLOCK_OFFSET, 1, Kind::RefcountBlock);
-            }
-            for snapshot in snapshots {
-                add(snapshot.l1_offset, u64::from(snapshot.l1_size) * 8, Kind::SnapshotL1);
-            }
-            add(header.snapshots_offset, super::snapshot::encoded_length(snapshots), Kind::SnapshotTable);
-            add(header.l1_offset, l1.len() as u64 * 8, Kind::L1);
-            add(header.refcount_table_offset, table.len() as u64 * 8, Kind::RefcountTable);
-            add(0, 1, Kind::Header);
-            map
-        })
-    }
-
-    /// Remembers what newly written clusters hold.
-    pub(super) fn note_metadata(&mut self, run: HostRun, kind: Kind) {
-        if let Some(map) = &mut self.metadata {
-            map.extend(run.clusters().map(|cluster| (cluster, kind)));
-        }
-    }
-
-    /// Forgets clusters that hold no metadata any more.
-    pub(super) fn forget_metadata(&mut self, run: HostRun) {
-        if let Some(map) = &mut self.metadata {
-            for cluster in run.clusters() {
-                map.remove(&cluster);
-            }
-        }
-    }
-
     /// The refcount structures on disk have been replaced.
     pub(super) fn forget_refcounts(&mut self) {
         self.refcounts.blocks.clear();
         self.refcounts.hint = 0;
-        self.metadata = None;
+        self.places = None;
         self.marked_for_writing = false;
         self.compressed_released();
     }
@@ -438,21 +245,4 @@ impl Meta {
     pub(super) fn has_live_bitmaps(&self) -> bool {
         self.header.autoclear & autoclear::BITMAPS != 0 && self.header.extensions.has_bitmaps()
     }
-}
-
-/// Writes the dirty sectors of a table that lies at `offset`.
-fn write_sectors(
-    file: &dyn Block,
-    offset: u64,
-    table: &[u64],
-    dirty: &BTreeSet<usize>,
-    per_sector: usize,
-) -> Result<()> {
-    for &sector in dirty {
-        let start = sector * per_sector;
-        let end = (start + per_sector).min(table.len());
-        let entries = table.get(start..end).unwrap_or_default();
-        write_all(file, &table_bytes(entries), offset + start as u64 * 8)?;
-    }
-    Ok(())
 }

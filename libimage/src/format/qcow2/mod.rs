@@ -6,12 +6,13 @@
 //!
 //! Where to read on: [`units`] has the offsets and sizes, [`header`] and [`table`] what is on disk. A read
 //! goes [`image`] -> [`read`] -> [`map`]; a write [`image`] -> [`write`] -> [`alloc`] and [`refcount`].
-//! [`meta`] keeps the order in which metadata reaches the file, which is what keeps data safe.
+//! [`commit`] keeps the order in which metadata reaches the file, which is what keeps data safe.
 
 mod alloc;
 mod cache;
 mod check;
 mod claim;
+mod commit;
 mod compress;
 mod create;
 mod crypt;
@@ -23,6 +24,7 @@ mod info;
 mod map;
 mod meta;
 mod offload;
+mod overlap;
 mod publish;
 mod read;
 mod refcount;

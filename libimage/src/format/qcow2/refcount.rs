@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use super::cache::PageCache;
 use super::header::{MAX_REFTABLE_BYTES, field};
-use super::meta::{Kind, Meta};
+use super::meta::Meta;
+use super::overlap::Kind;
 use super::storage::{table_bytes, write_all};
 use super::units::{Geometry, HostCluster, HostOffset, HostRun, MAX_HOST};
 use crate::error::{Error, Result};

@@ -5,7 +5,8 @@
 
 use super::header::{MAX_L1_BYTES, field};
 use super::image::Qcow2;
-use super::meta::{Kind, Meta};
+use super::meta::Meta;
+use super::overlap::Kind;
 use super::storage::{table_bytes, write_all};
 use super::table::{L1Entry, L2Entry, Mapping};
 use super::units::{Geometry, GuestCluster, GuestOffset, HostCluster, HostOffset, HostRun};
