@@ -760,6 +760,7 @@ qemu-img info --help >/dev/null
 qemu-img info -h >/dev/null
 qemu-img info -h -x >/dev/null
 qemu-img info --=x
+~ stderr: there is --limits too
 qemu-img info --help | head -1
 ~ stdout: our help has words of its own
 == check --help

@@ -4,6 +4,8 @@ pub mod compare;
 pub mod copy;
 pub mod delta;
 pub mod hash;
+pub mod map;
+pub mod measure;
 pub mod ordered;
 mod parallel;
 pub mod progress;

@@ -7,6 +7,12 @@ use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::spec::protocol;
 
+/// The protocols that images elsewhere may be named by.
+const ELSEWHERE: [&str; 16] = [
+    "fat", "ftp", "ftps", "gluster", "http", "https", "iscsi", "iser", "nbd", "nbd+unix", "nbds", "nfs",
+    "nvme", "rbd", "ssh", "vvfat",
+];
+
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
@@ -78,7 +84,13 @@ impl Driver {
             Some(b"null-co") => Ok(Driver::Null("null-co")),
             Some(b"null-aio") => Ok(Driver::Null("null-aio")),
             Some(other) => {
-                Err(Error::NotFound(format!("Unknown protocol '{}'", String::from_utf8_lossy(other))))
+                let other = String::from_utf8_lossy(other);
+                Err(Error::NotFound(match ELSEWHERE.contains(&&*other) {
+                    true => format!(
+                        "It is not a local file, and protocol '{other}' is not supported (a file whose name has a colon is written ./NAME)"
+                    ),
+                    false => format!("Unknown protocol '{other}'"),
+                }))
             }
         }
     }

@@ -194,6 +194,19 @@ impl Image {
         self.backing.as_deref()
     }
 
+    /// The image that is `depth` backing files down.
+    pub fn below(&self, depth: u32) -> Option<&Image> {
+        (0..depth).try_fold(self, |image, _| image.backing())
+    }
+
+    /// What the file is called that holds this image's own data.
+    pub fn data_name(&self) -> &str {
+        match self.data_file.as_deref().or(self.file.as_deref()) {
+            Some(child) => child.data_name(),
+            None => self.name(),
+        }
+    }
+
     /// The file that holds this image's data apart from its metadata.
     pub fn data_file(&self) -> Option<&Image> {
         self.data_file.as_deref()

@@ -100,15 +100,15 @@ impl Objects {
         let mut properties =
             if text.starts_with('{') { json_properties(text)? } else { key_value_properties(text)? };
         let mut take = |name: &str| {
-            let index = properties.iter().position(|(key, _)| key == name)?;
-            Some(properties.remove(index).1)
+            let index = properties.iter().position(|(key, _)| key == name).ok_or_else(|| missing(name))?;
+            properties.remove(index).1.ok_or_else(|| no_text(name))
         };
-        let kind = take("qom-type").ok_or_else(|| missing("qom-type"))?;
+        let kind = take("qom-type")?;
         let Some(kind) = KINDS.iter().find(|known| known.name == kind) else {
             let what = format!("Parameter 'qom-type' does not accept value '{kind}'");
             return Err(Error::Invalid(what));
         };
-        let id = take("id").ok_or_else(|| missing("id"))?;
+        let id = take("id")?;
         if let Some((key, _)) =
             properties.iter().find(|(key, _)| kind.properties.iter().all(|(name, _)| name != key))
         {
@@ -117,6 +117,10 @@ impl Objects {
                 None => format!("Parameter '{key}' is unexpected"),
             }));
         }
+        let properties = properties
+            .into_iter()
+            .map(|(key, value)| value.map(|value| (key.clone(), value)).ok_or_else(|| no_text(&key)))
+            .collect::<Result<Vec<_>>>()?;
         if !is_identifier(&id) {
             return Err(Error::Invalid(
                 "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.".to_owned(),
@@ -226,20 +230,22 @@ fn is_identifier(id: &str) -> bool {
         && id.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }
 
-fn json_properties(text: &str) -> Result<Vec<(String, String)>> {
+fn no_text(name: &str) -> Error {
+    Error::Invalid(format!("Invalid parameter type for '{name}', expected: string"))
+}
+
+/// The properties in JSON; nothing where one is no text.
+fn json_properties(text: &str) -> Result<Vec<(String, Option<String>)>> {
     let Value::Object(object) = json::parse(text).map_err(Error::Invalid)? else {
         return Err(Error::Invalid("Invalid JSON object given".to_owned()));
     };
-    let text = |(key, value): (&String, &Value)| match value {
-        Value::String(text) => Ok((key.clone(), text.clone())),
-        _ => Err(Error::Invalid(format!("Invalid parameter type for '{key}', expected: string"))),
-    };
-    object.iter().map(text).collect()
+    let text = |(key, value): (&String, &Value)| (key.clone(), value.as_str().map(str::to_owned));
+    Ok(object.iter().map(text).collect())
 }
 
 /// Properties as `key=value`; the first word alone is the type.
-fn key_value_properties(text: &str) -> Result<Vec<(String, String)>> {
-    let mut list: Vec<(String, String)> = Vec::new();
+fn key_value_properties(text: &str) -> Result<Vec<(String, Option<String>)>> {
+    let mut list: Vec<(String, Option<String>)> = Vec::new();
     if text.is_empty() {
         return Ok(list);
     }
@@ -264,7 +270,7 @@ fn key_value_properties(text: &str) -> Result<Vec<(String, String)>> {
             return Err(Error::Invalid(format!("Invalid parameter '{shown}'")));
         }
         list.retain(|(known, _)| *known != key);
-        list.push((key, value));
+        list.push((key, Some(value)));
     }
     Ok(list)
 }

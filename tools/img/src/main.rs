@@ -11,6 +11,8 @@ mod getopt;
 mod hash;
 mod image;
 mod info;
+mod map;
+mod measure;
 mod options;
 mod resize;
 mod snapshot;
@@ -29,6 +31,8 @@ const COMMANDS: &[Command] = &[
     create::COMMAND,
     hash::COMMAND,
     info::COMMAND,
+    map::COMMAND,
+    measure::COMMAND,
     resize::COMMAND,
     snapshot::COMMAND,
 ];

@@ -389,7 +389,8 @@ pub(crate) fn preallocation(value: &str) -> Option<Preallocation> {
     })
 }
 
-fn switch(name: &str, value: &str) -> Result<bool> {
+/// A switch.
+pub(crate) fn switch(name: &str, value: &str) -> Result<bool> {
     match value {
         "on" | "yes" | "true" | "y" => Ok(true),
         "off" | "no" | "false" | "n" => Ok(false),
