@@ -356,6 +356,24 @@ impl Job<'_> {
     }
 }
 
+/// Copies a disk that other work has put together into a new image of `format`.
+///
+/// # Errors
+/// As `convert`.
+pub(crate) fn into_new(
+    source: &dyn Block,
+    target: &OsString,
+    format: &str,
+    given: Given,
+    progress: bool,
+) -> Result<()> {
+    let progress = text::progress(progress);
+    let job = Job { arguments: &Arguments::default(), source, progress: &progress };
+    job.write_new(target, given, format, &[])?;
+    progress.finish();
+    Ok(())
+}
+
 /// The copying itself, once the target is there.
 struct Copier<'a> {
     job: &'a Job<'a>,

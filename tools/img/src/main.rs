@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod convert;
 mod create;
+mod diff;
 mod encryption;
 mod getopt;
 mod hash;
@@ -17,6 +18,7 @@ mod options;
 mod resize;
 mod snapshot;
 mod text;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -29,12 +31,15 @@ const COMMANDS: &[Command] = &[
     compare::COMMAND,
     convert::COMMAND,
     create::COMMAND,
+    diff::DIFF,
     hash::COMMAND,
     info::COMMAND,
     map::COMMAND,
     measure::COMMAND,
+    diff::PATCH,
     resize::COMMAND,
     snapshot::COMMAND,
+    tree::COMMAND,
 ];
 
 fn main() -> ExitCode {
