@@ -25,6 +25,8 @@ const SHARED_SEGMENT: u64 = 256 << 20;
 /// What is read and written in one request, in bytes: it should still be in the processor's cache when it is
 /// written.
 const BUFFER: usize = 512 << 10;
+/// Progress is told after so many bytes.
+const REPORT: u64 = 2 << 20;
 /// Files share whole blocks; most have this size.
 const BLOCK: u64 = 4096;
 
@@ -64,8 +66,21 @@ impl Manner<'_> {
 /// The first error of any worker, or [`Error::Cancelled`]; the target is then incomplete.
 pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: &dyn Progress) -> Result<()> {
     let size = source.size();
-    progress.step("Copying", size);
-    let job = Job { source, target, manner, progress, started: Instant::now(), written: AtomicU64::new(0) };
+    let mut job = Job {
+        source,
+        target,
+        manner,
+        progress,
+        only_data: false,
+        started: Instant::now(),
+        written: AtomicU64::new(0),
+    };
+    if progress.is_watched() {
+        job.only_data = true;
+        progress.step("Copying", job.data_bytes()?);
+    } else {
+        progress.step("Copying", size);
+    }
     let segment = if job.begins_shared()? { SHARED_SEGMENT } else { SEGMENT };
     let division = Division { size, segment, workers: manner.workers };
     each_segment(&division, &|at| job.skip(at, segment), &|segment, buffer| job.segment(segment, buffer))
@@ -79,6 +94,8 @@ struct Job<'a> {
     target: &'a dyn Target,
     manner: &'a Manner<'a>,
     progress: &'a dyn Progress,
+    /// Progress does not count what is left out.
+    only_data: bool,
     started: Instant,
     written: AtomicU64,
 }
@@ -87,6 +104,27 @@ impl Job<'_> {
     /// Nothing has to be done for this: the target has it already, or shows it by itself.
     fn is_done(&self, extent: &Extent) -> bool {
         (self.target.over_backing() && extent.depth > 0) || (self.target.starts_zeroed() && extent.zero)
+    }
+
+    /// Bytes that have to be read and written.
+    fn data_bytes(&self) -> Result<u64> {
+        let size = self.source.size();
+        let (mut at, mut bytes) = (0, 0);
+        while at < size {
+            let extent = self.source.status(at..size)?;
+            let zero = extent.zero && self.target.granularity() > 512;
+            let left_out = self.target.over_backing() && extent.depth > 0;
+            bytes += if zero || left_out { 0 } else { extent.length };
+            at += extent.length;
+        }
+        Ok(bytes)
+    }
+
+    /// `bytes` are done without having been read.
+    fn passed_over(&self, bytes: u64) {
+        if !self.only_data {
+            self.progress.advance(bytes);
+        }
     }
 
     /// Where the next work is, from `at` on.
@@ -102,7 +140,7 @@ impl Job<'_> {
         // Whole segments only: what shares a unit with data is looked at together with it.
         let end = at + extent.length;
         let end = if end == size { end } else { end - end % segment };
-        self.progress.advance(end.saturating_sub(at));
+        self.passed_over(end.saturating_sub(at));
         Ok(end.max(at))
     }
 
@@ -148,7 +186,7 @@ impl Job<'_> {
                     self.keep_rate(0)?;
                     target.zero(start..at)?;
                 }
-                self.progress.advance(at - start);
+                self.passed_over(at - start);
                 continue;
             }
             // A unit that is stored in part is taken whole: its holes are copied as such.
@@ -160,17 +198,21 @@ impl Job<'_> {
                     continue;
                 }
             }
-            let end = end.min(at + (BUFFER as u64).max(unit.min(SEGMENT)));
-            let length = (end - at) as usize;
-            if buffer.len() < length {
-                buffer.resize(BUFFER.max(length), 0);
+            let end = end.min(at + REPORT);
+            while at < end {
+                let length = (end - at).min((BUFFER as u64).max(unit.min(SEGMENT))) as usize;
+                if buffer.len() < length {
+                    buffer.resize(BUFFER.max(length), 0);
+                }
+                let bytes = &mut buffer[..length];
+                self.read(bytes, at)?;
+                self.keep_rate(length as u64)?;
+                write_runs(target, bytes, at)?;
+                at += length as u64;
             }
-            let bytes = &mut buffer[..length];
-            self.read(bytes, at)?;
-            self.keep_rate(length as u64)?;
-            write_runs(target, bytes, at)?;
-            at = end;
-            self.progress.advance(at - start);
+            // What was read around the data was not counted beforehand.
+            let data = if self.only_data && extent.zero { 0 } else { extent.length };
+            self.progress.advance(if self.only_data { data.min(at - start) } else { at - start });
         }
         Ok(())
     }
@@ -235,7 +277,7 @@ impl Job<'_> {
     }
 }
 
-fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
+pub(super) fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
     let mut done = 0;
     while done < bytes.len() {
         let offset = start + done as u64;
