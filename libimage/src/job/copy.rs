@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::compare;
 use super::parallel::{Division, each_segment};
-use super::progress::Progress;
+use super::progress::{Progress, Silent};
 pub use super::target::{Compressed, Plain, Target};
 use super::zero::leading_run;
 use crate::block::{Block, Extent, HostRange};
@@ -27,6 +28,8 @@ const SHARED_SEGMENT: u64 = 256 << 20;
 const BUFFER: usize = 512 << 10;
 /// Progress is told after so many bytes.
 const REPORT: u64 = 2 << 20;
+/// A copy that can be continued makes durable what it has after so many bytes.
+const CHECKPOINT: u64 = 256 << 20;
 /// Files share whole blocks; most have this size.
 const BLOCK: u64 = 4096;
 
@@ -49,14 +52,25 @@ pub struct Manner<'a> {
     pub bytes_per_second: Option<u64>,
     /// What cannot be read is told to this, with its offset, and taken for zeroes.
     pub salvage: Option<&'a (dyn Fn(u64, Error) + Sync)>,
+    /// Continues an earlier copy: what the target holds is compared first, and only what differs is written.
+    pub resume: Option<Resume<'a>>,
     /// Says for bytes of a file what the kernel may do with them; they are asked about once per file.
     pub offload: Option<&'a (dyn Fn(&HostRange) -> Offload + Sync)>,
+}
+
+/// A copy that can be continued.
+#[derive(Clone, Copy)]
+pub struct Resume<'a> {
+    /// The target, for reading.
+    pub target: &'a dyn Block,
+    /// There may be something in it.
+    pub begun: bool,
 }
 
 impl Manner<'_> {
     /// At full speed, with `workers` threads.
     pub fn plain(workers: usize) -> Self {
-        Manner { workers, bytes_per_second: None, salvage: None, offload: None }
+        Manner { workers, bytes_per_second: None, salvage: None, resume: None, offload: None }
     }
 }
 
@@ -74,6 +88,7 @@ pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: 
         only_data: false,
         started: Instant::now(),
         written: AtomicU64::new(0),
+        since_checkpoint: AtomicU64::new(0),
     };
     if progress.is_watched() {
         job.only_data = true;
@@ -98,6 +113,7 @@ struct Job<'a> {
     only_data: bool,
     started: Instant,
     written: AtomicU64,
+    since_checkpoint: AtomicU64,
 }
 
 impl Job<'_> {
@@ -125,6 +141,27 @@ impl Job<'_> {
         if !self.only_data {
             self.progress.advance(bytes);
         }
+    }
+
+    /// True if the target holds these bytes already.
+    fn is_there(&self, segment: &Range<u64>) -> Result<bool> {
+        let Some(Resume { target, begun: true }) = self.manner.resume else { return Ok(false) };
+        let manner = compare::Manner { strict: false, workers: 1, progress: &Silent };
+        match compare::compare(self.source, target, segment.clone(), &manner)? {
+            None => Ok(true),
+            // What cannot be read is met again, and told, when it is copied.
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// Makes durable what is there from time to time, if somebody may want to continue from it.
+    fn checkpoint(&self, bytes: u64) -> Result<()> {
+        let Some(resume) = self.manner.resume else { return Ok(()) };
+        let before = self.since_checkpoint.fetch_add(bytes, Ordering::Relaxed);
+        if before / CHECKPOINT == (before + bytes) / CHECKPOINT {
+            return Ok(());
+        }
+        resume.target.flush()
     }
 
     /// Where the next work is, from `at` on.
@@ -164,8 +201,13 @@ impl Job<'_> {
     }
 
     fn segment(&self, segment: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+        if self.is_there(&segment)? {
+            self.passed_over(segment.end - segment.start);
+            return Ok(());
+        }
         let target = self.target;
         let unit = target.granularity() as u64;
+        let length = segment.end - segment.start;
         let mut decided = None;
         let mut at = segment.start;
         while at < segment.end {
@@ -214,7 +256,7 @@ impl Job<'_> {
             let data = if self.only_data && extent.zero { 0 } else { extent.length };
             self.progress.advance(if self.only_data { data.min(at - start) } else { at - start });
         }
-        Ok(())
+        self.checkpoint(length)
     }
 
     /// Lets the kernel deal with the beginning of `range`; returns how much of it is done.
@@ -297,7 +339,6 @@ pub(super) fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Resul
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::job::Silent;
     use crate::storage::Memory;
 
     fn bytes(memory: &Memory) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! Copying from something that takes its time and cannot seek: one thread reads, the others write.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::copy::{Target, write_runs};
+use super::ordered::ordered;
 use super::progress::Progress;
 use crate::block::{Block, Preallocation};
 use crate::error::{Error, Result};
@@ -15,6 +16,43 @@ use crate::error::{Error, Result};
 const PIECE: usize = 1 << 20;
 /// By how much a target of unknown size is made larger at least, in bytes.
 const GROWTH: u64 = 1 << 30;
+
+/// Writes all bytes of `source` to `out`, in order, read by `workers` threads.
+///
+/// # Errors
+/// When the source cannot be read or the target not be written; [`Error::Cancelled`].
+pub fn write_raw_stream(
+    source: &dyn Block,
+    out: &mut dyn Write,
+    workers: usize,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let size = source.size();
+    progress.step("Writing", size);
+    let zeroes = vec![0; PIECE];
+    let make = |number: u64| {
+        if progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let start = number * PIECE as u64;
+        let length = (size - start).min(PIECE as u64);
+        let extent = source.status(start..start + length)?;
+        if extent.zero && extent.length == length {
+            return Ok((length, None));
+        }
+        let mut bytes = vec![0; length as usize];
+        let read = source.read_at(&mut bytes, start);
+        read.map_err(|e| e.context(format!("error while reading at byte {start}")))?;
+        Ok((length, Some(bytes)))
+    };
+    ordered(size.div_ceil(PIECE as u64), workers, make, |(length, bytes)| {
+        let bytes = bytes.as_deref().or(zeroes.get(..length as usize)).unwrap_or_default();
+        out.write_all(bytes).map_err(|source| Error::io("write to", "standard output", source))?;
+        progress.advance(length);
+        Ok(())
+    })?;
+    out.flush().map_err(|source| Error::io("write to", "standard output", source))
+}
 
 /// Calls `feed` with a place to put bytes, each with its offset; `workers` threads write them to `target`.
 /// Offsets are multiples of the target's granularity.
