@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::compare;
 use super::parallel::{Division, each_segment};
-use super::progress::Progress;
+use super::progress::{Progress, Silent};
 pub use super::target::{Compressed, Plain, Target};
 use super::zero::leading_run;
 use crate::block::{Block, Extent, HostRange};
@@ -25,6 +26,10 @@ const SHARED_SEGMENT: u64 = 256 << 20;
 /// What is read and written in one request, in bytes: it should still be in the processor's cache when it is
 /// written.
 const BUFFER: usize = 512 << 10;
+/// Progress is told after so many bytes.
+const REPORT: u64 = 2 << 20;
+/// A copy that can be continued makes durable what it has after so many bytes.
+const CHECKPOINT: u64 = 256 << 20;
 /// Files share whole blocks; most have this size.
 const BLOCK: u64 = 4096;
 
@@ -47,14 +52,25 @@ pub struct Manner<'a> {
     pub bytes_per_second: Option<u64>,
     /// What cannot be read is told to this, with its offset, and taken for zeroes.
     pub salvage: Option<&'a (dyn Fn(u64, Error) + Sync)>,
+    /// Continues an earlier copy: what the target holds is compared first, and only what differs is written.
+    pub resume: Option<Resume<'a>>,
     /// Says for bytes of a file what the kernel may do with them; they are asked about once per file.
     pub offload: Option<&'a (dyn Fn(&HostRange) -> Offload + Sync)>,
+}
+
+/// A copy that can be continued.
+#[derive(Clone, Copy)]
+pub struct Resume<'a> {
+    /// The target, for reading.
+    pub target: &'a dyn Block,
+    /// There may be something in it.
+    pub begun: bool,
 }
 
 impl Manner<'_> {
     /// At full speed, with `workers` threads.
     pub fn plain(workers: usize) -> Self {
-        Manner { workers, bytes_per_second: None, salvage: None, offload: None }
+        Manner { workers, bytes_per_second: None, salvage: None, resume: None, offload: None }
     }
 }
 
@@ -64,8 +80,22 @@ impl Manner<'_> {
 /// The first error of any worker, or [`Error::Cancelled`]; the target is then incomplete.
 pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: &dyn Progress) -> Result<()> {
     let size = source.size();
-    progress.step("Copying", size);
-    let job = Job { source, target, manner, progress, started: Instant::now(), written: AtomicU64::new(0) };
+    let mut job = Job {
+        source,
+        target,
+        manner,
+        progress,
+        only_data: false,
+        started: Instant::now(),
+        written: AtomicU64::new(0),
+        since_checkpoint: AtomicU64::new(0),
+    };
+    if progress.is_watched() {
+        job.only_data = true;
+        progress.step("Copying", job.data_bytes()?);
+    } else {
+        progress.step("Copying", size);
+    }
     let segment = if job.begins_shared()? { SHARED_SEGMENT } else { SEGMENT };
     let division = Division { size, segment, workers: manner.workers };
     each_segment(&division, &|at| job.skip(at, segment), &|segment, buffer| job.segment(segment, buffer))
@@ -79,14 +109,59 @@ struct Job<'a> {
     target: &'a dyn Target,
     manner: &'a Manner<'a>,
     progress: &'a dyn Progress,
+    /// Progress does not count what is left out.
+    only_data: bool,
     started: Instant,
     written: AtomicU64,
+    since_checkpoint: AtomicU64,
 }
 
 impl Job<'_> {
     /// Nothing has to be done for this: the target has it already, or shows it by itself.
     fn is_done(&self, extent: &Extent) -> bool {
         (self.target.over_backing() && extent.depth > 0) || (self.target.starts_zeroed() && extent.zero)
+    }
+
+    /// Bytes that have to be read and written.
+    fn data_bytes(&self) -> Result<u64> {
+        let size = self.source.size();
+        let (mut at, mut bytes) = (0, 0);
+        while at < size {
+            let extent = self.source.status(at..size)?;
+            let zero = extent.zero && self.target.granularity() > 512;
+            let left_out = self.target.over_backing() && extent.depth > 0;
+            bytes += if zero || left_out { 0 } else { extent.length };
+            at += extent.length;
+        }
+        Ok(bytes)
+    }
+
+    /// `bytes` are done without having been read.
+    fn passed_over(&self, bytes: u64) {
+        if !self.only_data {
+            self.progress.advance(bytes);
+        }
+    }
+
+    /// True if the target holds these bytes already.
+    fn is_there(&self, segment: &Range<u64>) -> Result<bool> {
+        let Some(Resume { target, begun: true }) = self.manner.resume else { return Ok(false) };
+        let manner = compare::Manner { strict: false, workers: 1, progress: &Silent };
+        match compare::compare(self.source, target, segment.clone(), &manner)? {
+            None => Ok(true),
+            // What cannot be read is met again, and told, when it is copied.
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// Makes durable what is there from time to time, if somebody may want to continue from it.
+    fn checkpoint(&self, bytes: u64) -> Result<()> {
+        let Some(resume) = self.manner.resume else { return Ok(()) };
+        let before = self.since_checkpoint.fetch_add(bytes, Ordering::Relaxed);
+        if before / CHECKPOINT == (before + bytes) / CHECKPOINT {
+            return Ok(());
+        }
+        resume.target.flush()
     }
 
     /// Where the next work is, from `at` on.
@@ -102,7 +177,7 @@ impl Job<'_> {
         // Whole segments only: what shares a unit with data is looked at together with it.
         let end = at + extent.length;
         let end = if end == size { end } else { end - end % segment };
-        self.progress.advance(end.saturating_sub(at));
+        self.passed_over(end.saturating_sub(at));
         Ok(end.max(at))
     }
 
@@ -126,8 +201,13 @@ impl Job<'_> {
     }
 
     fn segment(&self, segment: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
+        if self.is_there(&segment)? {
+            self.passed_over(segment.end - segment.start);
+            return Ok(());
+        }
         let target = self.target;
         let unit = target.granularity() as u64;
+        let length = segment.end - segment.start;
         let mut decided = None;
         let mut at = segment.start;
         while at < segment.end {
@@ -148,7 +228,7 @@ impl Job<'_> {
                     self.keep_rate(0)?;
                     target.zero(start..at)?;
                 }
-                self.progress.advance(at - start);
+                self.passed_over(at - start);
                 continue;
             }
             // A unit that is stored in part is taken whole: its holes are copied as such.
@@ -160,19 +240,23 @@ impl Job<'_> {
                     continue;
                 }
             }
-            let end = end.min(at + (BUFFER as u64).max(unit.min(SEGMENT)));
-            let length = (end - at) as usize;
-            if buffer.len() < length {
-                buffer.resize(BUFFER.max(length), 0);
+            let end = end.min(at + REPORT);
+            while at < end {
+                let length = (end - at).min((BUFFER as u64).max(unit.min(SEGMENT))) as usize;
+                if buffer.len() < length {
+                    buffer.resize(BUFFER.max(length), 0);
+                }
+                let bytes = &mut buffer[..length];
+                self.read(bytes, at)?;
+                self.keep_rate(length as u64)?;
+                write_runs(target, bytes, at)?;
+                at += length as u64;
             }
-            let bytes = &mut buffer[..length];
-            self.read(bytes, at)?;
-            self.keep_rate(length as u64)?;
-            write_runs(target, bytes, at)?;
-            at = end;
-            self.progress.advance(at - start);
+            // What was read around the data was not counted beforehand.
+            let data = if self.only_data && extent.zero { 0 } else { extent.length };
+            self.progress.advance(if self.only_data { data.min(at - start) } else { at - start });
         }
-        Ok(())
+        self.checkpoint(length)
     }
 
     /// Lets the kernel deal with the beginning of `range`; returns how much of it is done.
@@ -235,7 +319,7 @@ impl Job<'_> {
     }
 }
 
-fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
+pub(super) fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
     let mut done = 0;
     while done < bytes.len() {
         let offset = start + done as u64;
@@ -255,7 +339,6 @@ fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::job::Silent;
     use crate::storage::Memory;
 
     fn bytes(memory: &Memory) -> Vec<u8> {

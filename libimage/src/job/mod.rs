@@ -9,6 +9,7 @@ pub mod measure;
 pub mod ordered;
 mod parallel;
 pub mod progress;
+pub mod stream;
 mod target;
 pub mod zero;
 

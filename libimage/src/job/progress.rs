@@ -9,6 +9,11 @@ pub trait Progress: Send + Sync {
     /// `units` more of the current step are done.
     fn advance(&self, units: u64);
 
+    /// Somebody looks at it all the time, so that it is worth finding out beforehand how much there is to do.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
     /// The job should stop as soon as it can, leaving nothing half-done that looks whole.
     fn is_cancelled(&self) -> bool {
         false

@@ -24,6 +24,8 @@ pub struct Replacement {
     pending: Option<Pending>,
     /// The target as it was, with our lock on it.
     old: Option<FileStorage>,
+    /// What is there stays when it is not committed.
+    keep: bool,
 }
 
 struct Pending {
@@ -38,7 +40,28 @@ impl Replacement {
     /// # Errors
     /// When the directory is not writable, or an existing target is in use.
     pub fn new(path: impl AsRef<Path>) -> Result<Self> {
+        Self::begin(path.as_ref(), None)
+    }
+
+    /// The same in a file with a name, [`Replacement::partial_name`], which stays when the work is interrupted
+    /// and is taken up again the next time.
+    ///
+    /// # Errors
+    /// As for [`Replacement::new`]; for a target that can only be written in place; and when somebody else is
+    /// at it already.
+    pub fn resumable(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        Self::begin(path, Some(Self::partial_name(path)))
+    }
+
+    /// Where the bytes of a target are that is made by [`Replacement::resumable`].
+    pub fn partial_name(path: &Path) -> PathBuf {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = target.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        target.with_file_name(format!(".{name}.part"))
+    }
+
+    fn begin(path: &Path, partial: Option<PathBuf>) -> Result<Self> {
         // Through a symbolic link it is the file behind it that is replaced.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name = path.display().to_string();
@@ -51,9 +74,13 @@ impl Replacement {
             return Err(create(Errno::ISDIR.into()));
         }
         let in_place = metadata.as_ref().is_some_and(|m| m.file_type().is_block_device() || m.nlink() > 1);
+        if in_place && partial.is_some() {
+            let what = "what is written in place cannot be continued after an interruption";
+            return Err(Error::unsupported(name, what));
+        }
         if in_place {
             let storage = Arc::new(FileStorage::create(path)?);
-            return Ok(Replacement { storage, pending: None, old: None });
+            return Ok(Replacement { storage, pending: None, old: None, keep: false });
         }
         let old = match &metadata {
             Some(_) => {
@@ -64,6 +91,13 @@ impl Replacement {
             }
             None => None,
         };
+        if let Some(partial) = partial {
+            let open = File::options().read(true).write(true).create(true).truncate(false).open(&partial);
+            let file = open.map_err(|source| Error::io("create", partial.display().to_string(), source))?;
+            let storage = Arc::new(FileStorage::adopt(file, path)?);
+            let pending = Some(Pending { target, named: Some(partial) });
+            return Ok(Replacement { storage, pending, old, keep: true });
+        }
         let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // An existing file is replaced, so its permissions are kept; a new one gets the usual ones.
         let mode = metadata.as_ref().map_or(0o666, |m| m.mode() & 0o777);
@@ -95,7 +129,7 @@ impl Replacement {
             let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode));
         }
         let storage = Arc::new(FileStorage::adopt(file, path)?);
-        Ok(Replacement { storage, pending: Some(Pending { target, named }), old })
+        Ok(Replacement { storage, pending: Some(Pending { target, named }), old, keep: false })
     }
 
     /// The new file's bytes.
@@ -140,7 +174,9 @@ impl Replacement {
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        if let Some(Pending { named: Some(named), .. }) = &self.pending {
+        if let Some(Pending { named: Some(named), .. }) = &self.pending
+            && !self.keep
+        {
             // Not committed: nobody wants it. Should this fail too, a file of obvious name remains.
             let _ = fs::remove_file(named);
         }

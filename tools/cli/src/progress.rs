@@ -201,6 +201,10 @@ impl Progress for Percent {
         }
     }
 
+    fn is_watched(&self) -> bool {
+        !matches!(self.show, Show::WhenAsked(_))
+    }
+
     fn is_cancelled(&self) -> bool {
         crate::interrupt::requested()
     }

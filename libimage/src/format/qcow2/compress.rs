@@ -79,7 +79,11 @@ impl Compressor {
 }
 
 /// Unpacks exactly `cluster.len()` bytes. What follows the stream in `packed` is ignored.
-fn decompress(kind: CompressionType, packed: &[u8], cluster: &mut [u8]) -> Result<(), &'static str> {
+pub(super) fn decompress(
+    kind: CompressionType,
+    packed: &[u8],
+    cluster: &mut [u8],
+) -> Result<(), &'static str> {
     match kind {
         CompressionType::Zlib => {
             let mut stream = Decompress::new(false);

@@ -71,7 +71,7 @@ impl Default for CreateOptions {
 
 impl CreateOptions {
     /// Checks that the options go together; returns what they mean.
-    fn geometry(&self) -> Result<Geometry> {
+    pub(super) fn geometry(&self) -> Result<Geometry> {
         let invalid = |text: &str| Err(Error::Invalid(text.to_owned()));
         let needs_v3 = |what: &str| {
             let level = "compatibility level 1.1 and above (use version=v3 or greater)";
@@ -158,7 +158,7 @@ impl CreateOptions {
         }))
     }
 
-    fn header(&self, geometry: Geometry) -> Header {
+    pub(super) fn header(&self, geometry: Geometry) -> Header {
         let mut extensions = Extensions::default();
         if geometry.version >= 3 && geometry.cluster_size() > 4096 {
             extensions.add_feature_names();
