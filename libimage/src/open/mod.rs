@@ -42,6 +42,8 @@ pub struct OpenOptions {
     /// Leave the backing files alone. What they would supply then reads as zeroes, so this is for looking
     /// at the image itself.
     pub no_backing: bool,
+    /// Nothing will be read but metadata: keys, and files that hold data, need not be there.
+    pub no_data: bool,
     /// Accept damage that a check wants to see.
     pub check: bool,
     /// How written data gets to the disk.
@@ -109,7 +111,7 @@ impl Image {
             read_only: options.read_only,
             force_share: options.force_share,
             no_backing: options.no_backing,
-            no_io: options.no_backing,
+            no_io: options.no_backing || options.no_data,
             check: options.check,
             direct: options.cache.is_direct(),
             no_flush: options.cache.is_unsafe(),

@@ -47,6 +47,7 @@ const READ: OpenOptions = OpenOptions {
     read_only: true,
     force_share: false,
     no_backing: false,
+    no_data: false,
     check: false,
     cache: CacheMode::Writeback,
 };

@@ -87,6 +87,9 @@ fn compare(real: &Path, ours: &Path) -> Result<Option<String>> {
     if expected.get("virtual-size").and_then(Value::as_u64).is_some_and(|size| size > 1 << 40) {
         return Ok(None);
     }
+    if expected.get("encrypted") == Some(&Value::Bool(true)) {
+        return compare_encrypted(&expected, format, real, ours);
+    }
     // Backing files that are not there are part of some cases: what can be read must be the same.
     let shown = ["compare", "-U", "-f", format, "-F", format];
     let output = run(Command::new("timeout").args(["20", "qemu-img"]).args(shown).arg(real).arg(ours))?;
@@ -98,6 +101,49 @@ fn compare(real: &Path, ours: &Path) -> Result<Option<String>> {
         let (expected, found) = (check(real)?, check(ours)?);
         if !found.0 && expected.0 {
             return Ok(Some(found.1));
+        }
+    }
+    Ok(None)
+}
+
+/// What all passphrases of the tables are.
+const PASSPHRASES: [&str; 2] = ["abc", "def"];
+
+/// The same passphrases must show the same data.
+fn compare_encrypted(about: &Value, format: &str, real: &Path, ours: &Path) -> Result<Option<String>> {
+    let prefix = if format == "luks" { "" } else { "encrypt." };
+    for passphrase in PASSPHRASES {
+        let object = format!("secret,id=s,data={passphrase}");
+        let spec =
+            |path: &Path| format!("driver={format},{prefix}key-secret=s,file.filename={}", path.display());
+        let command = |name: &str| {
+            let mut command = Command::new("timeout");
+            command.args(["20", "qemu-img", name, "-U", "--object", &object, "--image-opts"]);
+            command
+        };
+        let opens =
+            |path| Ok::<_, anyhow::Error>(run(command("map").arg("--output=json").arg(spec(path)))?.0);
+        match (opens(real)?, opens(ours)?) {
+            (false, false) => continue,
+            (true, true) => {}
+            (expected, found) => {
+                let text = format!("opened by '{passphrase}': expected {expected}, found {found}");
+                return Ok(Some(text));
+            }
+        }
+        let legacy = about.pointer("/format-specific/data/encrypt/format") == Some(&"aes".into());
+        let output = run(command("compare").arg(spec(real)).arg(spec(ours)))?;
+        if !output.0 {
+            return Ok(Some(output.1));
+        }
+        let check = |path| run(command("check").arg(spec(path)));
+        let (expected, found) = (check(real)?, check(ours)?);
+        if expected.0 && !found.0 {
+            return Ok(Some(found.1));
+        }
+        if legacy {
+            // It opens with any passphrase, and shows noise with all but one.
+            break;
         }
     }
     Ok(None)

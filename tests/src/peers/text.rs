@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Output without the path of `directory`, disk usage and times. JSON is sorted by key.
+/// Output without the path of `directory`, disk usage, times and random numbers. JSON is sorted by key.
 pub(super) fn normal(bytes: &[u8], directory: &Path) -> String {
     let text = String::from_utf8_lossy(bytes).replace(&directory.display().to_string(), "DIRECTORY");
     // One document, or one after the other.
@@ -24,7 +24,7 @@ pub(super) fn normal(bytes: &[u8], directory: &Path) -> String {
 pub(super) fn strip(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            for key in ["actual-size", "date-sec", "date-nsec"] {
+            for key in ["actual-size", "date-sec", "date-nsec", "uuid", "iters", "master-key-iters"] {
                 object.remove(key);
             }
             object.sort_keys();
@@ -38,6 +38,12 @@ pub(super) fn strip(value: &mut Value) {
 fn line(line: &str) -> String {
     if let Some((before, _)) = line.split_once("disk size: ") {
         return format!("{before}disk size: SIZE");
+    }
+    // How many iterations there are depends on how fast this machine just was.
+    for chance in ["uuid: ", "iters: "] {
+        if let Some((before, _)) = line.split_once(chance) {
+            return format!("{before}{chance}CHANCE");
+        }
     }
     // A date is ten characters, a blank, and a time of eight.
     let bytes = line.as_bytes();

@@ -1,5 +1,6 @@
 //! `img check`.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
@@ -83,7 +84,7 @@ fn run(words: Words) -> Result<ExitCode> {
     }
     match output {
         _ if quiet => {}
-        Output::Json => cli::print(&text::json(&json(&image, &report)))?,
+        Output::Json => cli::print(&text::json(&json(file, &image, &report)))?,
         Output::Human => cli::print(&human(&report))?,
     }
     Ok(match report {
@@ -146,9 +147,9 @@ fn human(report: &CheckReport) -> String {
     out
 }
 
-fn json(image: &Image, report: &CheckReport) -> Value {
+fn json(file: &OsString, image: &Image, report: &CheckReport) -> Value {
     let mut object = Map::new();
-    object.insert("filename".to_owned(), image.name().into());
+    object.insert("filename".to_owned(), file.to_string_lossy().into());
     object.insert("format".to_owned(), image.format().name().into());
     object.insert("check-errors".to_owned(), report.check_errors.into());
     // What is zero is not mentioned.

@@ -156,7 +156,13 @@ fn look_at_backing(
         Some(name) => Some(Format::by_name(name).map_err(|_| no_image(format!("Unknown driver '{name}'")))?),
         None => None,
     };
-    let options = OpenOptions { format: known, read_only: true, force_share: true, ..OpenOptions::default() };
+    let options = OpenOptions {
+        format: known,
+        read_only: true,
+        force_share: true,
+        no_data: true,
+        ..OpenOptions::default()
+    };
     let found = open::resolve(path, name).and_then(|spec| image::open(spec, options));
     // That it is a file which cannot be opened is clear here.
     let image = found.map_err(|error| no_image(cli::error::full_chain(&error.into())))?;
