@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit;
+mod bitmap;
 mod check;
 mod compare;
 mod convert;
@@ -25,6 +26,7 @@ use arguments::{Command, Help, Usage};
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
+    bitmap::COMMAND,
     check::COMMAND,
     compare::COMMAND,
     convert::COMMAND,
