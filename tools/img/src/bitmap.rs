@@ -81,7 +81,6 @@ fn run(words: Words) -> Result<ExitCode> {
     if actions.is_empty() {
         bail!("Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
     }
-    let [file, name] = &operands[..] else { bail!("Expecting filename and bitmap name") };
     if granularity.is_some() && !actions.iter().any(|action| matches!(action, Action::Add)) {
         bail!("granularity only supported with --add");
     }
@@ -91,6 +90,7 @@ fn run(words: Words) -> Result<ExitCode> {
     if other_file.is_some() && !actions.iter().any(|action| matches!(action, Action::Merge(_))) {
         bail!("Merge bitmap source file only supported with --merge");
     }
+    let [file, name] = &operands[..] else { bail!("Expecting filename and bitmap name") };
     let name = string(name)?;
     let image = source.open(file, OpenOptions { no_backing: true, ..OpenOptions::default() })?;
     let options = OpenOptions { read_only: true, no_backing: true, ..OpenOptions::default() };

@@ -53,7 +53,10 @@ impl Qcow2 {
             return Err(Error::Invalid("Bitmap name cannot be empty".to_owned()));
         }
         if name.len() > MAX_NAME {
-            return Err(Error::Invalid(format!("Bitmap name too long: {name}")));
+            return Err(Error::Invalid(format!(
+                "Can't make bitmap '{name}' persistent in '{}': Name length exceeds maximum ({MAX_NAME} characters)",
+                self.name()
+            )));
         }
         let bits = granularity.trailing_zeros();
         if !granularity.is_power_of_two() || !GRANULARITY_BITS.contains(&bits) {
