@@ -389,9 +389,7 @@ impl Block for Qcow2 {
     }
 
     fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
-        self.begin_write(offset, source.length)?;
-        let _gate = self.enter()?;
-        check_range(self, offset, source.length)?;
+        let _gate = self.enter_to_write(offset, source.length)?;
         self.copy_clusters(source, offset)
     }
 
