@@ -363,7 +363,6 @@ qemu-img create -f qcow2 -o backing_file=x f.qcow2 10M
 qemu-img create -f qcow2 -o backing_file= f.qcow2 10M
 == data_file_raw=on
 qemu-img create -f qcow2 -o data_file_raw=on f.qcow2 10M
-~ stderr: data files are not supported, and that is said first
 == extended_l2=off
 qemu-img create -f qcow2 -o extended_l2=off f.qcow2 10M
 == encryption=off

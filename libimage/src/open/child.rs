@@ -3,6 +3,7 @@
 use super::node::{Flags, Opening};
 use super::{BackingReference, Image};
 use crate::error::{Error, Result};
+use crate::format::qcow2::Qcow2;
 use crate::spec::{Dict, Name, Scalar, Spec};
 
 impl Opening<'_> {
@@ -98,13 +99,41 @@ impl Opening<'_> {
         opened
     }
 
-    /// Refuses a data file for an image that has none, unless nothing but the image itself is looked at.
-    pub(super) fn refuse_data_file(&mut self, options: &mut Dict, flags: Flags) -> Result<()> {
+    /// Opens the file that holds the data of an image apart from its metadata: that of the options, or that which
+    /// the header names. None, if nothing but the image itself is looked at.
+    pub(super) fn data_file(
+        &mut self,
+        image: &Qcow2,
+        options: &mut Dict,
+        flags: Flags,
+    ) -> Result<Option<Image>> {
         if flags.no_io {
             options.take("data-file");
             options.take_child("data-file");
-            return Ok(());
+            return Ok(None);
         }
+        if !image.lacks_data_file() {
+            return self.refuse_data_file(options).map(|()| None);
+        }
+        if let Some(Scalar::Text(node)) = options.get("data-file") {
+            return Err(no_node(&node.to_string_lossy()));
+        }
+        let mut own = options.take_child("data-file");
+        if own.is_empty() {
+            // A name in a header is that of a local file, whatever it looks like.
+            let name = image.data_file_name()?.ok_or_else(|| {
+                Error::Invalid("'data-file' is required for this image".to_owned())
+            })?;
+            own.set_default("driver", "file".into());
+            own.set_default("filename", name.as_str().into());
+        }
+        let opened = self.node(None, own, Flags { protocol: true, check: false, ..flags })?;
+        image.set_data_file(opened.block())?;
+        Ok(Some(opened))
+    }
+
+    /// Refuses a data file for an image that has none.
+    fn refuse_data_file(&mut self, options: &mut Dict) -> Result<()> {
         if let Some(Scalar::Text(node)) = options.get("data-file") {
             return Err(no_node(&node.to_string_lossy()));
         }

@@ -224,9 +224,13 @@ impl<'a> Opening<'a> {
         let Some(file) = file else {
             return Err(Error::Invalid("A block device must be specified for \"file\"".to_owned()));
         };
-        let mut header = None;
+        let (mut header, mut data_file) = (None, None);
         let contents = match driver.format() {
-            Some(Format::Qcow2) => self.qcow2(&file, options, flags)?,
+            Some(Format::Qcow2) => {
+                let (contents, external) = self.qcow2(&file, options, flags)?;
+                data_file = external;
+                contents
+            }
             Some(Format::Luks) => {
                 let (contents, detached) = self.luks(&file, options, flags)?;
                 header = detached;
@@ -237,11 +241,18 @@ impl<'a> Opening<'a> {
         let mut image = Image::new(driver, contents, Described::default());
         image.file = Some(Box::new(file));
         image.header = header.map(Box::new);
+        image.data_file = data_file.map(Box::new);
         image.guessed = guessed;
         Ok(image)
     }
 
-    fn qcow2(&mut self, file: &Image, options: &mut Dict, flags: Flags) -> Result<Contents> {
+    /// The image, and its data file if that is apart.
+    fn qcow2(
+        &mut self,
+        file: &Image,
+        options: &mut Dict,
+        flags: Flags,
+    ) -> Result<(Contents, Option<Image>)> {
         let given = Qcow2Options::take(options)?;
         let open = qcow2::OpenOptions {
             read_only: flags.read_only,
@@ -251,8 +262,8 @@ impl<'a> Opening<'a> {
         let image = Arc::new(Qcow2::open(file.block(), open).map_err(unnamed)?);
         given.check(&image)?;
         self.unlock(&image, given.encryption, flags)?;
-        self.refuse_data_file(options, flags)?;
-        Ok(Contents::Qcow2(image))
+        let data_file = self.data_file(&image, options, flags)?;
+        Ok((Contents::Qcow2(image), data_file))
     }
 
     /// What all nodes know. Returns how this one is really opened.

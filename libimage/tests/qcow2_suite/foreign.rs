@@ -320,33 +320,6 @@ fn an_image_that_was_not_closed_is_recovered() {
 }
 
 #[test]
-fn bitmaps_are_checked_and_become_inconsistent_by_writing() {
-    let dir = tempfile::tempdir().unwrap();
-    let (image_path, file) = path(&dir, "bitmaps.qcow2");
-    must("qemu-img", &["create", "-q", "-f", "qcow2", &file, "16M"]);
-    must("qemu-img", &["bitmap", "--add", &file, "b0"]);
-    must("qemu-img", &["bitmap", "--add", "-g", "4096", &file, "b1"]);
-    must("qemu-io", &["-f", "qcow2", "-c", "write -P 7 1M 3M", &file]);
-    let image = open(&image_path).unwrap();
-    let info = image.info().unwrap();
-    let names: Vec<_> = info.bitmaps.iter().map(|bitmap| (&bitmap.name[..], bitmap.granularity)).collect();
-    assert_eq!(names, [("b0", 65536), ("b1", 4096)]);
-    assert!(image.check().unwrap().is_clean());
-    assert!(image.resize(32 << 20, Preallocation::Off).is_err());
-    image.close().unwrap();
-    assert_clean(&image_path);
-    // Opening changed nothing: QEMU still believes in them.
-    let json = must("qemu-img", &["info", "--output=json", &file]);
-    assert!(json.contains("b0"), "{json}");
-    let image = open(&image_path).unwrap();
-    image.write_at(&[1; 10], 0).unwrap();
-    image.close().unwrap();
-    let output = run("qemu-img", &["check", "-f", "qcow2", &file]);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("considered inconsistent"), "{text}");
-}
-
-#[test]
 fn features_that_are_not_served_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let (image_path, file) = path(&dir, "feature.qcow2");

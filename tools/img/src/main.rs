@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit;
+mod bitmap;
 mod check;
 mod compare;
 mod convert;
@@ -27,6 +28,7 @@ use arguments::{Command, Help, Usage};
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
+    bitmap::COMMAND,
     check::COMMAND,
     compare::COMMAND,
     convert::COMMAND,

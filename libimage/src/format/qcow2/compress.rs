@@ -254,7 +254,6 @@ impl Qcow2 {
     /// For an offset that is not the start of a cluster of the disk, and when the file cannot be written.
     pub(super) fn write_packed(&self, offset: u64, packed: &[u8]) -> Result<()> {
         let g = self.geometry;
-        self.begin_write(offset, 1)?;
         if g.data_file {
             return Err(Error::unsupported(self.file.name(), "Operation not supported"));
         }
@@ -265,7 +264,8 @@ impl Qcow2 {
             );
             return Err(Error::unsupported(self.file.name(), what));
         }
-        let _gate = self.enter()?;
+        let length = self.size().saturating_sub(offset).clamp(1, g.cluster_size());
+        let _gate = self.enter_to_write(offset, length)?;
         let cluster = g.guest_cluster(GuestOffset(offset));
         let claim = Claim::wait(self, cluster, 1)?;
         let (mut place, _in_use): (PackedPlace<'_>, InUse) = {

@@ -147,6 +147,20 @@ impl Extensions {
         Some((u32::from_be_bytes([*a, *b, *c, *d]), u64::from_be_bytes(*size), u64::from_be_bytes(*offset)))
     }
 
+    /// Replaces, or removes, the same.
+    pub(super) fn set_bitmap_directory(&mut self, directory: Option<(u32, u64, u64)>) {
+        let position = self.list.iter().position(|extension| extension.id == BITMAPS);
+        self.list.retain(|extension| extension.id != BITMAPS);
+        if let Some((count, length, offset)) = directory {
+            let mut data = Vec::with_capacity(24);
+            data.extend_from_slice(&count.to_be_bytes());
+            data.extend_from_slice(&[0; 4]);
+            data.extend_from_slice(&length.to_be_bytes());
+            data.extend_from_slice(&offset.to_be_bytes());
+            self.list.insert(position.unwrap_or(self.list.len()), Extension { id: BITMAPS, data });
+        }
+    }
+
     /// The names of feature bits as later readers want to print them.
     pub(super) fn add_feature_names(&mut self) {
         const NAMES: [(u8, u8, &str); 8] = [

@@ -61,7 +61,9 @@ pub struct Qcow2 {
     /// Snapshots that are being read.
     pub(super) open_views: AtomicU32,
     /// Nothing was written yet: feature bits still stand as they were found.
-    pristine: AtomicBool,
+    pub(super) pristine: AtomicBool,
+    /// A bitmap records writes.
+    pub(super) tracks: AtomicBool,
     pub(super) sparse_data: OnceLock<bool>,
     /// Where guest data lies, if not in the image file.
     pub(super) external: OnceLock<Arc<dyn Block>>,
@@ -121,6 +123,7 @@ impl Qcow2 {
             unpacked: Mutex::new(VecDeque::new()),
             open_views: AtomicU32::new(0),
             pristine: AtomicBool::new(true),
+            tracks: AtomicBool::new(false),
             sparse_data: OnceLock::new(),
             external: OnceLock::new(),
             raw_external,
@@ -216,8 +219,12 @@ impl Qcow2 {
 
     /// Writes everything, and that the image was shut down cleanly.
     fn finish(&self) -> Result<()> {
-        if !self.read_only && self.meta_read()?.lagging {
-            return self.meta_write()?.settle();
+        if !self.read_only {
+            let mut meta = self.meta_write()?;
+            meta.release_bitmaps(self.size())?;
+            if meta.lagging {
+                return meta.settle();
+            }
         }
         self.flush()
     }
@@ -246,7 +253,6 @@ impl Qcow2 {
         let gate = self.gate.write().map_err(|_| self.poisoned())?;
         let mut meta = self.meta_write()?;
         meta.mark_for_writing()?;
-        self.pristine.store(false, Ordering::Release);
         Ok((gate, meta))
     }
 
@@ -264,19 +270,31 @@ impl Qcow2 {
         if self.read_only { Err(Error::ReadOnly { file: self.name.clone() }) } else { Ok(()) }
     }
 
-    /// Checks a write's range, and updates the feature bits before the first one.
-    pub(super) fn begin_write(&self, offset: u64, length: u64) -> Result<()> {
+    /// Passes the gate to write: checks the range, updates the feature bits before the first write, and lets
+    /// bitmaps know.
+    pub(super) fn enter_to_write(&self, offset: u64, length: u64) -> Result<RwLockReadGuard<'_, ()>> {
         self.writable()?;
         self.need_data_file()?;
         check_range(self, offset, length)?;
-        if self.pristine.load(Ordering::Acquire) {
-            let mut meta = self.meta_write()?;
-            if meta.needs_marking() {
+        loop {
+            if self.pristine.load(Ordering::Acquire) {
+                let mut meta = self.meta_write()?;
                 meta.mark_for_writing()?;
+                let tracks = meta.use_bitmaps(false, self.size())?;
+                self.tracks.store(tracks, Ordering::Release);
+                self.pristine.store(false, Ordering::Release);
             }
-            self.pristine.store(false, Ordering::Release);
+            let gate = self.enter()?;
+            // Bitmaps, and the size, may have changed before the gate was passed.
+            if self.pristine.load(Ordering::Acquire) {
+                continue;
+            }
+            check_range(self, offset, length)?;
+            if self.tracks.load(Ordering::Acquire) {
+                self.record_write(offset..offset + length)?;
+            }
+            return Ok(gate);
         }
-        Ok(())
     }
 
     /// The opened backing file.
@@ -323,26 +341,19 @@ impl Block for Qcow2 {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        self.begin_write(offset, buf.len() as u64)?;
-        let _gate = self.enter()?;
-        // The size may have changed before the gate was passed.
-        check_range(self, offset, buf.len() as u64)?;
+        let _gate = self.enter_to_write(offset, buf.len() as u64)?;
         self.write_range(buf, offset)
     }
 
     fn write_zeroes(&self, range: Range<u64>, how: Zero) -> Result<()> {
         let length = range.end.saturating_sub(range.start);
-        self.begin_write(range.start, length)?;
-        let _gate = self.enter()?;
-        check_range(self, range.start, length)?;
+        let _gate = self.enter_to_write(range.start, length)?;
         if length == 0 { Ok(()) } else { self.zero_bytes(range, how) }
     }
 
     fn discard(&self, range: Range<u64>) -> Result<()> {
         let length = range.end.saturating_sub(range.start);
-        self.begin_write(range.start, length)?;
-        let _gate = self.enter()?;
-        check_range(self, range.start, length)?;
+        let _gate = self.enter_to_write(range.start, length)?;
         let _right = self.crypt.as_ref().map(|crypt| crypt.edges.enter(0, 0));
         if length == 0 { Ok(()) } else { self.discard_range(range) }
     }
@@ -378,9 +389,7 @@ impl Block for Qcow2 {
     }
 
     fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {
-        self.begin_write(offset, source.length)?;
-        let _gate = self.enter()?;
-        check_range(self, offset, source.length)?;
+        let _gate = self.enter_to_write(offset, source.length)?;
         self.copy_clusters(source, offset)
     }
 

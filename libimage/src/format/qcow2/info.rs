@@ -4,7 +4,6 @@ use super::crypt::EncryptionInfo;
 use super::header::{CompressionType, autoclear, compatible, incompatible};
 use super::image::Qcow2;
 use super::snapshot::Snapshot;
-use super::storage::read_padded;
 use crate::block::Block;
 use crate::error::Result;
 
@@ -74,7 +73,6 @@ impl Qcow2 {
         let meta = self.meta_read()?;
         let header = &meta.header;
         let g = self.geometry;
-        let directory = header.extensions.bitmap_directory().filter(|_| meta.has_live_bitmaps());
         Ok(Info {
             version: g.version,
             virtual_size: self.size(),
@@ -91,36 +89,7 @@ impl Qcow2 {
             backing_format: header.extensions.backing_format().map(str::to_owned),
             snapshots: meta.snapshots.clone(),
             encryption: self.encryption(),
-            bitmaps: directory.map_or(Ok(Vec::new()), |directory| self.bitmaps(directory))?,
+            bitmaps: meta.bitmap_infos()?,
         })
-    }
-
-    /// Reads the bitmap directory. (qcow2 specification, "Bitmap directory".)
-    fn bitmaps(&self, (count, length, offset): (u32, u64, u64)) -> Result<Vec<BitmapInfo>> {
-        const FIXED: usize = 24;
-        let mut list = Vec::new();
-        let mut at = offset;
-        let end = offset.saturating_add(length).min(self.file.size());
-        for _ in 0..count {
-            let mut fixed = [0; FIXED];
-            if at.saturating_add(FIXED as u64) > end {
-                break;
-            }
-            read_padded(&*self.file, &mut fixed, at)?;
-            let [.., f0, f1, f2, f3, _kind, granularity, n0, n1, e0, e1, e2, e3] = fixed;
-            let flags = u32::from_be_bytes([f0, f1, f2, f3]);
-            let extra = u64::from(u32::from_be_bytes([e0, e1, e2, e3]));
-            let mut name = vec![0; usize::from(u16::from_be_bytes([n0, n1]))];
-            let name_at = at.saturating_add(FIXED as u64).saturating_add(extra);
-            read_padded(&*self.file, &mut name, name_at)?;
-            at = name_at.saturating_add(name.len() as u64).next_multiple_of(8);
-            list.push(BitmapInfo {
-                name: String::from_utf8_lossy(&name).into_owned(),
-                granularity: 1u64.checked_shl(u32::from(granularity)).unwrap_or(0),
-                in_use: flags & 1 != 0,
-                auto: flags & 2 != 0,
-            });
-        }
-        Ok(list)
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::alloc::Freeing;
+use super::bitmap::Bitmap;
 use super::cache::PageCache;
 use super::commit::L1_SECTOR;
 use super::compress::Tail;
@@ -36,6 +37,8 @@ pub(super) struct Meta {
     /// Guest clusters that a request is allocating right now; nobody else may change their mapping.
     pub(super) claims: Vec<Range<u64>>,
     pub(super) snapshots: Vec<Snapshot>,
+    /// Persistent bitmaps, once they were read.
+    pub(super) bitmaps: Option<Vec<Bitmap>>,
     /// What is wrong with the snapshot table; only an image opened for checking gets this far.
     pub(super) snapshot_damage: Option<String>,
     /// Where the next compressed cluster goes.
@@ -74,6 +77,7 @@ impl Meta {
             freeing: Freeing::default(),
             claims: Vec::new(),
             snapshots: Vec::new(),
+            bitmaps: None,
             snapshot_damage: None,
             tail: None,
             generation: 0,
@@ -191,8 +195,12 @@ impl Meta {
             return Ok(());
         }
         self.check_places()?;
-        // Bitmaps do not learn of our writes: without their bit they count as inconsistent.
-        let kept = self.header.autoclear & autoclear::RAW_DATA_FILE;
+        // Bitmaps that cannot be read do not learn of our writes: without their bit they are inconsistent.
+        let mut kept = autoclear::RAW_DATA_FILE;
+        if self.has_live_bitmaps() && self.bitmaps().is_ok() {
+            kept |= autoclear::BITMAPS;
+        }
+        let kept = self.header.autoclear & kept;
         if self.header.autoclear != kept {
             self.header.autoclear = kept;
             self.write_header_field(field::AUTOCLEAR, &kept.to_be_bytes())?;
@@ -215,10 +223,6 @@ impl Meta {
             }
             false => Ok(()),
         }
-    }
-
-    pub(super) fn needs_marking(&self) -> bool {
-        !self.marked_for_writing
     }
 
     /// Refuses to go on after damage was found or the header is in doubt.

@@ -9,6 +9,8 @@
 //! [`commit`] keeps the order in which metadata reaches the file, which is what keeps data safe.
 
 mod alloc;
+mod bitmap;
+mod bitmaps;
 mod cache;
 mod check;
 mod claim;
@@ -17,6 +19,7 @@ mod compress;
 mod create;
 mod crypt;
 mod data;
+mod dirty;
 mod extension;
 mod header;
 mod image;
@@ -47,6 +50,7 @@ pub use check::{CheckReport, Fix};
 pub use compress::Compressor;
 pub use create::CreateOptions;
 pub use crypt::{Encryption, EncryptionInfo};
+pub use dirty::DirtyBits;
 pub use header::CompressionType;
 pub use image::{OpenOptions, Qcow2};
 pub use info::{BitmapInfo, Info};

@@ -3,6 +3,8 @@
 //! Growing takes a larger L1 table where needed; the header switches over to it, and to the new size, in
 //! one write. Shrinking clears what lies beyond before it says so, so that growing again shows zeroes.
 
+use std::sync::atomic::Ordering;
+
 use super::header::{MAX_L1_BYTES, field};
 use super::image::Qcow2;
 use super::meta::Meta;
@@ -39,11 +41,13 @@ impl Qcow2 {
             other => other,
         };
         {
-            // Asked first: opening the image for a change ends the life of its bitmaps.
-            if self.meta_read()?.has_live_bitmaps() {
-                return Err(Error::unsupported(self.name(), "an image with bitmaps cannot be resized yet"));
+            if size < old && preallocation != Preallocation::Off {
+                return Err(Error::Invalid("Preallocation can't be used for shrinking an image".to_owned()));
             }
             let (_gate, mut meta) = self.exclusive()?;
+            for bitmap in meta.bitmaps()? {
+                bitmap.check_usable()?;
+            }
             if g.version < 3 && !meta.snapshots.is_empty() {
                 return Err(Error::unsupported(
                     self.file.name(),
@@ -51,15 +55,15 @@ impl Qcow2 {
                 ));
             }
             meta.commit()?;
+            if size == old {
+                return Ok(());
+            }
+            // Their size changes with that of the disk.
+            meta.use_bitmaps(true, old)?;
         }
         if size < old {
-            if preallocation != Preallocation::Off {
-                return Err(Error::Invalid("Preallocation can't be used for shrinking an image".to_owned()));
-            }
-            return self.shrink(old, size);
-        }
-        if size == old {
-            return Ok(());
+            self.shrink(old, size)?;
+            return self.finish_resize();
         }
         self.hide_old_bytes(old, size)?;
         self.resize_data_file(old, size, preallocation)?;
@@ -73,7 +77,16 @@ impl Qcow2 {
         if preallocation != Preallocation::Off {
             self.preallocate(old, size, preallocation)?;
         }
-        self.flush()
+        self.finish_resize()
+    }
+
+    /// Stores bitmaps in their new size, and makes everything durable.
+    fn finish_resize(&self) -> Result<()> {
+        let (_gate, mut meta) = self.exclusive()?;
+        meta.release_bitmaps(self.size())?;
+        self.tracks.store(false, Ordering::Release);
+        self.pristine.store(true, Ordering::Release);
+        meta.commit()
     }
 
     /// Clears what lies beyond the old end, such as the rest of its last cluster, before it is uncovered.
