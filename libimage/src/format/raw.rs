@@ -129,8 +129,12 @@ impl Block for Raw {
             return Ok(Extent::zero(range.end - range.start));
         }
         let extent = self.storage.status(range.start..range.end.min(stored))?;
+        // The last sector is all there, as far as anybody can tell.
+        let length =
+            if range.start + extent.length == stored { range.end - range.start } else { extent.length };
         // Every byte of a raw image is decided by it: a hole in the file is a zero that is present.
-        Ok(Extent { present: true, depth: 0, ..extent })
+        let present = extent.present || extent.data || extent.zero;
+        Ok(Extent { present, depth: 0, length, ..extent })
     }
 
     fn limits(&self) -> Limits {

@@ -101,11 +101,6 @@ pub(crate) const ELSEWHERE: [&str; 34] = [
     "vpc",
 ];
 
-/// Threads that long work is shared between.
-pub(crate) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).min(16)
-}
-
 /// Opens what `spec` describes, with the objects of the command line.
 ///
 /// # Errors

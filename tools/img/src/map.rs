@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use libimage::job::map::map;
+use libimage::job::{map::map, processors};
 use libimage::open::{Image, OpenOptions};
 use libimage::{Error, Extent};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
-use crate::image::{Source, processors};
+use crate::image::Source;
 use crate::options::size_argument;
 
 pub(crate) const COMMAND: Command = Command {
