@@ -121,9 +121,9 @@ impl Opening<'_> {
         let mut own = options.take_child("data-file");
         if own.is_empty() {
             // A name in a header is that of a local file, whatever it looks like.
-            let name = image.data_file_name()?.ok_or_else(|| {
-                Error::Invalid("'data-file' is required for this image".to_owned())
-            })?;
+            let name = image
+                .data_file_name()?
+                .ok_or_else(|| Error::Invalid("'data-file' is required for this image".to_owned()))?;
             own.set_default("driver", "file".into());
             own.set_default("filename", name.as_str().into());
         }

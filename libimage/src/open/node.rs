@@ -247,12 +247,7 @@ impl<'a> Opening<'a> {
     }
 
     /// The image, and its data file if that is apart.
-    fn qcow2(
-        &mut self,
-        file: &Image,
-        options: &mut Dict,
-        flags: Flags,
-    ) -> Result<(Contents, Option<Image>)> {
+    fn qcow2(&mut self, file: &Image, options: &mut Dict, flags: Flags) -> Result<(Contents, Option<Image>)> {
         let given = Qcow2Options::take(options)?;
         let open = qcow2::OpenOptions {
             read_only: flags.read_only,

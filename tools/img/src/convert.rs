@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
+use libimage::Block;
 use libimage::open::{Image, OpenOptions};
 
 use self::target::Job;
