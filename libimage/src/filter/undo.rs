@@ -2,7 +2,7 @@
 //!
 //! The undo file is a header and then records, each a range as it was. A record is durable before the range
 //! is changed for the first time, so the file serves after a power cut too; a record that is torn belongs to
-//! a change that never happened. At the end it is sealed with checksums of what the ranges became: an image
+//! a change that never happened. At the end it is sealed with checksums of everything that was written: an image
 //! that somebody changed since is not taken back.
 
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ struct State {
     /// Made at the first change.
     file: Option<File>,
     kept: BTreeSet<u64>,
+    /// All pages that were changed, also those behind the old end.
+    touched: BTreeSet<u64>,
 }
 
 impl Undo {
@@ -47,7 +49,7 @@ impl Undo {
             return Err(Error::unsupported(path.display().to_string(), what));
         }
         let old_size = inner.size();
-        let state = Mutex::new(State { file: None, kept: BTreeSet::new() });
+        let state = Mutex::new(State { file: None, kept: BTreeSet::new(), touched: BTreeSet::new() });
         Ok(Undo { inner, path: path.to_owned(), old_size, state })
     }
 
@@ -62,11 +64,11 @@ impl Undo {
     /// When either file fails.
     pub fn seal(&self) -> Result<()> {
         let mut state = self.state();
-        let State { file: Some(file), kept } = &mut *state else { return Ok(()) };
+        let State { file: Some(file), touched, .. } = &mut *state else { return Ok(()) };
         let mut record = vec![SEAL];
         record.extend_from_slice(&self.inner.size().to_le_bytes());
-        record.extend_from_slice(&(kept.len() as u64).to_le_bytes());
-        for page in kept.iter() {
+        record.extend_from_slice(&(touched.len() as u64).to_le_bytes());
+        for page in touched.iter() {
             record.extend_from_slice(&page.to_le_bytes());
             record.extend_from_slice(&checksum_at(&*self.inner, page * PAGE)?.to_le_bytes());
         }
@@ -87,6 +89,7 @@ impl Undo {
     fn keep(&self, range: Range<u64>) -> Result<()> {
         let mut state = self.state();
         let mut added = false;
+        state.touched.extend(range.start / PAGE..range.end.div_ceil(PAGE));
         // What lies behind the old end has no old contents.
         let end = range.end.min(self.old_size);
         for page in range.start / PAGE..end.div_ceil(PAGE).max(range.start / PAGE) {

@@ -1,10 +1,10 @@
 //! `img check`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use libimage::Block;
 use libimage::format::qcow2::{CheckReport, Fix};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
 use crate::image::{Source, source_cache};
+use crate::repair::{self, Care, Repaired};
 use crate::text;
 
 pub(crate) const COMMAND: Command = Command {
@@ -24,6 +25,14 @@ pub(crate) const COMMAND: Command = Command {
         opt('f', "format", "FMT", "format of the image; guessed if not given"),
         opt('T', "cache", "MODE", "cache mode of the image (default writeback)"),
         opt('r', "repair", "leaks|all", "repair leaked clusters, or all errors"),
+        opt('\0', "dry-run", "", "with -r: tell what would be repaired, change nothing"),
+        opt(
+            '\0',
+            "undo",
+            "FILE",
+            "with -r: keep in FILE what is changed (default FILENAME.undo); alone: put it back",
+        ),
+        opt('\0', "no-undo", "", "with -r: keep nothing of what is changed"),
         opt('\0', "output", "human|json", "how to print (default human)"),
         OBJECT,
         opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
@@ -40,6 +49,7 @@ const NO_CHECK: u8 = 63;
 fn run(words: Words) -> Result<ExitCode> {
     let (mut source, mut output, mut quiet) = (Source::default(), Output::Human, false);
     let (mut fix, mut cache) = (None, None);
+    let (mut dry_run, mut undo, mut no_undo) = (false, None, false);
     let operands = words.read(|name, value| {
         match name {
             Name::Letter('f') => source.set_format(value)?,
@@ -48,40 +58,54 @@ fn run(words: Words) -> Result<ExitCode> {
             Name::Letter('T') => cache = Some(value.clone()),
             Name::Letter('r') => fix = Some(what_to_fix(&value.to_string_lossy())?),
             Name::Long("output") => output = Output::parse("check", value)?,
+            Name::Long("dry-run") => dry_run = true,
+            Name::Long("undo") => undo = Some(PathBuf::from(value)),
+            Name::Long("no-undo") => no_undo = true,
             _ => source.image_opts = true,
         }
         Ok(())
     })?;
     let [file] = &operands[..] else { return Err(Usage::error("check", "Expecting one image file name")) };
     let cache = cache.as_ref().map(source_cache).transpose()?.unwrap_or_default();
-    let options = OpenOptions { read_only: fix.is_none(), check: true, cache, ..OpenOptions::default() };
+    let care = match (dry_run, &undo, no_undo) {
+        (false, None, false) => Care::Usual,
+        _ if fix.is_none() && (dry_run || no_undo) => {
+            return Err(Usage::error("check", "--dry-run and --no-undo are for repairs (-r)"));
+        }
+        (true, None, false) => Care::DryRun,
+        (false, Some(path), false) => Care::Undo(path.clone()),
+        (false, None, true) => Care::NoUndo,
+        _ => return Err(Usage::error("check", "--dry-run, --undo and --no-undo exclude each other")),
+    };
+    let read_only = dry_run || (fix.is_none() && undo.is_none());
+    let options = OpenOptions { read_only, check: true, cache, ..OpenOptions::default() };
     let image = source.open(file, options)?;
     let Some(qcow2) = image.qcow2() else {
         text::error("This image format does not support checks");
         return Ok(ExitCode::from(NO_CHECK));
     };
-    let mut report = match fix {
-        None => qcow2.check(),
-        Some(fix) => qcow2.repair(fix),
-    }
-    .map_err(|e| anyhow!("Check failed: {}", cli::error::full_chain(&e.into())))?;
-    tell(&report);
-    if report.leaks_fixed + report.corruptions_fixed > 0 {
-        if output == Output::Human && !quiet {
-            cli::print(&format!(
-                "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} corruptions\n\nDouble checking the fixed image now...\n",
-                report.leaks_fixed, report.corruptions_fixed
-            ))?;
+    let report = match (fix, care) {
+        (None, Care::Undo(path)) => {
+            let told = repair::take_back(&image, &path)?;
+            if !quiet {
+                cli::print(&told)?;
+            }
+            return Ok(ExitCode::SUCCESS);
         }
-        let fixed = report;
-        report = qcow2.check()?;
-        tell(&report);
-        report.leaks_fixed = fixed.leaks_fixed;
-        report.corruptions_fixed = fixed.corruptions_fixed;
-    }
-    if fix.is_some() {
-        qcow2.flush()?;
-    }
+        (None, _) => {
+            let report =
+                qcow2.check().map_err(|e| anyhow!("Check failed: {}", cli::error::full_chain(&e.into())))?;
+            tell(&report);
+            report
+        }
+        (Some(fix), care) => {
+            let dry_run = care == Care::DryRun;
+            let repaired = repair::repair(&image, qcow2, fix, care)?;
+            tell(&repaired.report);
+            let human = output == Output::Human && !quiet;
+            told(repaired, dry_run, human)?
+        }
+    };
     match output {
         _ if quiet => {}
         Output::Json => cli::print(&text::json(&json(file, &image, &report)))?,
@@ -93,6 +117,44 @@ fn run(words: Words) -> Result<ExitCode> {
         r if r.leaks > 0 => ExitCode::from(LEAKS),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Tells of a repair; returns what is to be said of the image now.
+fn told(repaired: Repaired, dry_run: bool, human: bool) -> Result<CheckReport> {
+    let Repaired { report, mut after, undo } = repaired;
+    if report.leaks_fixed + report.corruptions_fixed == 0 {
+        return Ok(after);
+    }
+    let (leaks, corruptions) = (report.leaks_fixed, report.corruptions_fixed);
+    if dry_run {
+        if human {
+            cli::print(&format!(
+                "The following inconsistencies were found and would be repaired:\n\n    {leaks} leaked clusters\n    {corruptions} corruptions\n\nNothing was changed.\n"
+            ))?;
+        }
+        // The image is what it was.
+        return Ok(CheckReport {
+            leaks: after.leaks + leaks,
+            corruptions: after.corruptions + corruptions,
+            ..after
+        });
+    }
+    if human {
+        cli::print(&format!(
+            "The following inconsistencies were found and repaired:\n\n    {leaks} leaked clusters\n    {corruptions} corruptions\n\n"
+        ))?;
+        if let Some(path) = &undo {
+            cli::print(&format!(
+                "What was changed is in '{0}': 'img check --undo {0} IMAGE' puts it back.\n\n",
+                path.display()
+            ))?;
+        }
+        cli::print("Double checking the fixed image now...\n")?;
+    }
+    tell(&after);
+    after.leaks_fixed = leaks;
+    after.corruptions_fixed = corruptions;
+    Ok(after)
 }
 
 fn what_to_fix(value: &str) -> Result<Fix> {

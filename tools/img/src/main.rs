@@ -16,6 +16,7 @@ mod info;
 mod map;
 mod measure;
 mod options;
+mod repair;
 mod resize;
 mod snapshot;
 mod text;
