@@ -3,10 +3,12 @@
 mod arguments;
 mod audit;
 mod bitmap;
+mod bench;
 mod check;
 mod compare;
 mod convert;
 mod create;
+mod dd;
 mod diff;
 mod encryption;
 mod getopt;
@@ -29,10 +31,12 @@ use arguments::{Command, Help, Usage};
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
     bitmap::COMMAND,
+    bench::COMMAND,
     check::COMMAND,
     compare::COMMAND,
     convert::COMMAND,
     create::COMMAND,
+    dd::COMMAND,
     diff::DIFF,
     hash::COMMAND,
     info::COMMAND,
