@@ -69,7 +69,7 @@ impl Plan {
             Name::Letter('d') => self.depth = number("queue depth", 1, int)?,
             Name::Letter('o') => self.offset = number("offset", 0, i64::MAX as u64)?,
             Name::Letter('s') => self.size = number("buffer size", 1, int)?,
-            Name::Letter('S') => self.step = Some(number("step_size", 0, int)?),
+            Name::Letter('S') => self.step = Some(number("step size", 0, int)?),
             Name::Letter('i') => match value.to_str() {
                 Some(aio @ ("threads" | "native" | "io_uring")) => self.native = aio == "native",
                 _ => bail!("Invalid aio option: {}", value.display()),

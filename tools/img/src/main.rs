@@ -2,8 +2,8 @@
 
 mod arguments;
 mod audit;
-mod bitmap;
 mod bench;
+mod bitmap;
 mod check;
 mod compare;
 mod convert;
@@ -30,8 +30,8 @@ use arguments::{Command, Help, Usage};
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
-    bitmap::COMMAND,
     bench::COMMAND,
+    bitmap::COMMAND,
     check::COMMAND,
     compare::COMMAND,
     convert::COMMAND,
