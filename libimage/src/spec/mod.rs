@@ -77,13 +77,6 @@ impl Spec {
         self.options.set("driver", driver.into());
         self
     }
-
-    /// Sets an option unless it was given.
-    #[must_use]
-    pub fn with_default(mut self, key: &str, value: Scalar) -> Self {
-        self.options.set_default(key, value);
-        self
-    }
 }
 
 /// The part before a colon that comes before any slash: `json`, `nbd`, `http`.

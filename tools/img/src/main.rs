@@ -2,11 +2,13 @@
 
 mod arguments;
 mod audit;
+mod bench;
 mod bitmap;
 mod check;
 mod compare;
 mod convert;
 mod create;
+mod dd;
 mod diff;
 mod encryption;
 mod getopt;
@@ -29,11 +31,13 @@ use arguments::{Command, Help, Usage};
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
     audit::COMMAND,
+    bench::COMMAND,
     bitmap::COMMAND,
     check::COMMAND,
     compare::COMMAND,
     convert::COMMAND,
     create::COMMAND,
+    dd::COMMAND,
     diff::DIFF,
     hash::COMMAND,
     info::COMMAND,
