@@ -23,6 +23,11 @@ fn conversions_chains_and_options() {
     compare(MORE).unwrap();
 }
 
+#[test]
+fn key_slots() {
+    compare(AMEND).unwrap();
+}
+
 const CREATE_LUKS: &str = r#"
 == luks key-secret=s0,iter-time=1
 qemu-img create -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x.luks 1M
@@ -825,9 +830,179 @@ qemu-img map --output=json --object secret,id=s0,data=abc --image-opts driver=qc
 qemu-img info --backing-chain t
 qemu-img create --object secret,id=s0,data=abc -f qcow2 -b b -F qcow2 u
 qemu-img create --object secret,id=s0,data=abc -f qcow2 -F qcow2 -b 'json:{"driver":"qcow2","encrypt.key-secret":"s0","file":{"driver":"file","filename":"b"}}' u
-== commit and rebase
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 b 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 -u -b b -F qcow2 t 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=t,backing.encrypt.key-secret=s0 -c 'write -P 7 0 300k' > /dev/null
-qemu-img commit -d --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=t,backing.encrypt.key-secret=s0
-qemu-img commit --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=t,backing.encrypt.key-secret=s0
-qemu-img rebase --object secret,id=s0,data=abc -b '' --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=t,backing.encrypt.key-secret=s0
+"#;
+
+const AMEND: &str = r#"
+== luks state=active
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks iter-time=1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=foo
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=foo --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=zz,iter-time=1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=zz,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,old-secret=s0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,keyslot=0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,keyslot=8
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=8 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,keyslot=-1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=-1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,keyslot=x
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=x --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,keyslot=99999999999
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=99999999999 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=active,new-secret=s1,iter-time=x
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,iter-time=x --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,new-secret=s1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,new-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,new-secret=zz
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,new-secret=zz --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,iter-time=1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=5
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=5 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=9
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=9 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=-1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=-1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=1,old-secret=s0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=1,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=0,old-secret=s1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=0,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,old-secret=s1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,old-secret=zz
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=zz --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,old-secret=s0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks state=inactive,keyslot=0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks cipher-alg=aes-256
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o cipher-alg=aes-256 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks foo=1
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o foo=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks size=2M
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o size=2M --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks detached-header=on
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o detached-header=on --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks key-secret=s0
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o key-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks nocow=on
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o nocow=on --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks keys
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s2,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --force -o state=active,new-secret=s1,iter-time=1,keyslot=2 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img info x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -q -o state=inactive,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=2 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img convert --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=luks,key-secret=s1,file.filename=x -O raw y
+== luks forced
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --force -o state=inactive,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img info x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks progress
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -p -o state=active,new-secret=s1,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
+== luks command line
+! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
+qemu-img amend -f luks x
+qemu-img amend x
+qemu-img amend -f luks -o state=active x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -f luks -o state=active --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend -o help
+qemu-img amend -f foo -o help
+qemu-img amend -f raw -o help
+qemu-img amend -f raw -o size=2M x
+qemu-img amend -f luks -o state=active x x
+qemu-img amend -t foo -o state=active x
+qemu-img amend -o , x
+qemu-img amend -o help --image-opts driver=luks,key-secret=s0,file.filename=x
+qemu-img amend -f luks -o help
+~ stdout: the same options, described in other words
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o help --image-opts driver=luks,key-secret=s0,file.filename=x
+~ stdout: the same options, described in other words
+== qcow2 encrypt.state=active
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.new-secret=s1
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.new-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.state=foo
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=foo --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.format=luks
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.format=luks --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encryption=on
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encryption=on --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.cipher-alg=aes-256
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.cipher-alg=aes-256 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.foo=1
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.foo=1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.key-secret=s0
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.key-secret=s0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.state=inactive,encrypt.keyslot=0
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.keyslot=0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.state=inactive,encrypt.keyslot=8
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.keyslot=8 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 encrypt.state=inactive,encrypt.old-secret=s1
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.old-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 keys
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.old-secret=s0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img info x
+qemu-img check --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=qcow2,encrypt.key-secret=s1,file.filename=x
+qemu-img check --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+== qcow2 without keys
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=a
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 n
+qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -f qcow2 -o encrypt.state=active x
 "#;

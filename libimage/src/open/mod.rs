@@ -216,7 +216,7 @@ impl Image {
 
     /// All children that are open, by their names, except the backing file.
     pub fn children(&self) -> impl Iterator<Item = (&'static str, &Image)> {
-        [("data-file", &self.data_file), ("file", &self.file), ("header", &self.header)]
+        [("data-file", &self.data_file), ("header", &self.header), ("file", &self.file)]
             .into_iter()
             .filter_map(|(name, child)| child.as_deref().map(|child| (name, child)))
     }

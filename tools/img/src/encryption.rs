@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use libimage::crypto::Secret;
-use libimage::format::luks;
+use libimage::format::luks::{self, Amend, SlotState};
 use libimage::format::qcow2::Encryption;
 
 use crate::arguments;
@@ -46,6 +46,19 @@ pub(crate) fn of_luks(options: &Options) -> Result<(luks::CreateOptions, Secret)
     Ok((parsed, passphrase(options, "")?))
 }
 
+/// Bytes of the LUKS header of a new qcow2 image; 0 where it has none.
+///
+/// # Errors
+/// For LUKS, as [`of_qcow2`].
+pub(crate) fn header_of_qcow2(options: &Options) -> Result<u64> {
+    if options.get("encrypt.format") != Some("luks") {
+        return Ok(0);
+    }
+    let parsed = luks(options, "encrypt.")?;
+    passphrase(options, "encrypt.")?;
+    Ok(parsed.header_bytes())
+}
+
 /// What a new qcow2 image is encrypted with, if it is.
 ///
 /// # Errors
@@ -77,4 +90,37 @@ pub(crate) fn of_qcow2(options: &Options) -> Result<Option<Encryption>> {
         }
         other => bail!("Parameter 'format' does not accept value '{other}'"),
     }
+}
+
+/// How the key slots of an existing image are to change.
+///
+/// # Errors
+/// For values that make no sense, and secrets that are not there.
+pub(crate) fn change_of_keys(options: &Options, prefix: &str, force: bool) -> Result<Amend> {
+    let get = |name: &str| options.get(&format!("{prefix}{name}"));
+    let state = get("state").ok_or_else(|| anyhow!("Parameter 'state' is missing"))?;
+    let state = SlotState::by_name(state)?;
+    let secret = |name: &str, wanted: bool| -> Result<Option<Secret>> {
+        match get(name) {
+            None => Ok(None),
+            // That it is there at all is the mistake.
+            Some(_) if !wanted => Ok(Some(Secret::default())),
+            Some(id) => Ok(Some(arguments::objects().passphrase(id)?.as_bytes().to_vec().into())),
+        }
+    };
+    let mut change = Amend::new(state);
+    change.new_secret = secret("new-secret", state == SlotState::Active)?;
+    change.old_secret = secret("old-secret", state == SlotState::Inactive && change.new_secret.is_none())?;
+    // Slots are counted with 32 bits, which names of slots wrap around in.
+    let slot = get("keyslot").map(|value| crate::options::number("keyslot", value)).transpose()?;
+    let narrow = |slot: u64| slot as u32;
+    change.keyslot = slot.map(narrow).map(|slot| match state {
+        SlotState::Active => slot.into(),
+        SlotState::Inactive => slot.cast_signed().into(),
+    });
+    if let Some(time) = get("iter-time") {
+        change.set_iter_time(&crate::options::number("iter-time", time)?.to_string())?;
+    }
+    change.force = force;
+    Ok(change)
 }

@@ -12,10 +12,11 @@ use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Words, string};
+
 use crate::getopt::{Name, opt};
 use crate::image::{ELSEWHERE, Source};
 use crate::options::{Given, Options, number, preallocation, size_argument, size_value, switch};
-use crate::{snapshot, text};
+use crate::{encryption, snapshot, text};
 
 pub(crate) const COMMAND: Command = Command {
     name: "measure",
@@ -119,7 +120,8 @@ fn target(name: &str) -> Result<Format> {
 /// The answer, and the bytes for bitmaps where both images can have some.
 fn measure(measured: &Measured, options: &Options, format: Format) -> Result<(Sizes, Option<u64>)> {
     if format != Format::Qcow2 {
-        let size = measured.size.checked_next_multiple_of(512).unwrap_or(u64::MAX);
+        let header = if format == Format::Luks { encryption::of_luks(options)?.0.header_bytes() } else { 0 };
+        let size = measured.size.checked_next_multiple_of(512).unwrap_or(u64::MAX).saturating_add(header);
         return Ok((Sizes { required: size, fully_allocated: size }, None));
     }
     let source = measured.source.as_ref();
@@ -167,7 +169,7 @@ fn layout(options: &Options) -> Result<(Qcow2Layout, u32)> {
         extended_l2,
         preallocation: preallocation(mode).ok_or_else(|| anyhow!("invalid parameter value: {mode}"))?,
         has_backing: options.get("backing_file").is_some(),
-        encryption_header: 0,
+        encryption_header: encryption::header_of_qcow2(options)?.next_multiple_of(cluster_size),
     };
     Ok((layout, version))
 }

@@ -20,6 +20,7 @@ enum Kind {
 }
 
 /// An option of a format.
+#[derive(Debug)]
 struct Entry {
     name: &'static str,
     kind: Kind,
@@ -131,6 +132,40 @@ static RAW: [Entry; 4] = [
     of_file("extent_size_hint", Kind::Size, "Extent size hint for the file system (not done)"),
 ];
 
+/// What can be changed of an existing image.
+static QCOW2_AMEND: [Entry; 13] = [
+    entry("backing_file", Kind::Text, None, "File that supplies what the image does not hold"),
+    entry("backing_fmt", Kind::Text, None, "Format of the backing file"),
+    entry("compat", Kind::Text, None, "Compatibility level: v2 (0.10) or v3 (1.1)"),
+    entry("data_file", Kind::Text, None, "File that holds the data instead of the image"),
+    entry("data_file_raw", Kind::Switch, None, "Keep the data file a raw image by itself"),
+    entry("encrypt.iter-time", Kind::Number, None, "Milliseconds that trying the new passphrase should take"),
+    entry("encrypt.keyslot", Kind::Number, None, "The key slot to change: 0 to 7"),
+    entry("encrypt.new-secret", Kind::Text, None, "Id of the secret to add"),
+    entry("encrypt.old-secret", Kind::Text, None, "Id of the secret whose key slots are erased"),
+    entry("encrypt.state", Kind::Text, None, "What key slots become: active or inactive"),
+    entry("lazy_refcounts", Kind::Switch, None, "Postpone updates of reference counts"),
+    entry("refcount_bits", Kind::Number, None, "Width of a reference count in bits"),
+    entry("size", Kind::Size, None, "Size of the disk"),
+];
+
+static LUKS_AMEND: [Entry; 5] = [
+    entry("iter-time", Kind::Number, None, "Milliseconds that trying the new passphrase should take"),
+    entry("keyslot", Kind::Number, None, "The key slot to change: 0 to 7"),
+    entry("new-secret", Kind::Text, None, "Id of the secret to add"),
+    entry("old-secret", Kind::Text, None, "Id of the secret whose key slots are erased"),
+    entry("state", Kind::Text, None, "What key slots become: active or inactive"),
+];
+
+/// What can be changed of an existing image of `format`.
+fn amend_entries(format: Format) -> &'static [Entry] {
+    match format {
+        Format::Qcow2 => &QCOW2_AMEND,
+        Format::Luks => &LUKS_AMEND,
+        Format::Raw => &[],
+    }
+}
+
 fn entries(format: Format) -> &'static [Entry] {
     match format {
         Format::Qcow2 => &QCOW2,
@@ -147,20 +182,30 @@ pub(crate) fn print_help(format: Format, with_file: bool) -> Result<()> {
         true => "Supported options:\n".to_owned(),
         false => format!("Supported {} options:\n", format.name()),
     };
-    for entry in entries {
-        let kind = match entry.kind {
+    text.extend(entries.into_iter().map(Entry::help_line));
+    if !with_file {
+        text.push_str("\nThe protocol level may support further options.\nSpecify the target filename to include those options.\n");
+    }
+    cli::print(&text)
+}
+
+/// Prints the options that can be changed of an existing image.
+pub(crate) fn print_amend_help(format: Format) -> Result<()> {
+    let lines: String = amend_entries(format).iter().map(Entry::help_line).collect();
+    cli::print(&format!("Amend options for '{}':\n{lines}", format.name()))
+}
+
+impl Entry {
+    fn help_line(&self) -> String {
+        let kind = match self.kind {
             Kind::Text => "str",
             Kind::Switch => "bool (on/off)",
             Kind::Number => "num",
             Kind::Size => "size",
         };
-        let name = format!("{}=<{kind}>", entry.name);
-        text.push_str(&format!("  {name:<22} - {}\n", entry.help));
+        let name = format!("{}=<{kind}>", self.name);
+        format!("  {name:<22} - {}\n", self.help)
     }
-    if !with_file {
-        text.push_str("\nThe protocol level may support further options.\nSpecify the target filename to include those options.\n");
-    }
-    cli::print(&text)
 }
 
 /// The `-o` arguments of a command line, as they come.
@@ -208,7 +253,18 @@ impl Given {
     /// # Errors
     /// For names that it does not know, and values that are not of their kind.
     pub(crate) fn options(self, format: Format) -> Result<Options> {
-        let mut options = Options { format, pairs: Vec::new() };
+        self.check(Options { format, entries: entries(format), pairs: Vec::new() })
+    }
+
+    /// What was given, checked against what can be changed of an existing image of `format`.
+    ///
+    /// # Errors
+    /// The same, and for options that only a new image can have.
+    pub(crate) fn amendments(self, format: Format) -> Result<Options> {
+        self.check(Options { format, entries: amend_entries(format), pairs: Vec::new() })
+    }
+
+    fn check(self, mut options: Options) -> Result<Options> {
         for word in self.words {
             match word.split_once('=') {
                 // A name for the list itself.
@@ -229,6 +285,7 @@ impl Given {
 #[derive(Debug)]
 pub(crate) struct Options {
     format: Format,
+    entries: &'static [Entry],
     pairs: Vec<(&'static str, String)>,
 }
 
@@ -238,8 +295,10 @@ impl Options {
     /// # Errors
     /// When the format does not know it, or the value is not of its kind.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let Some(entry) = entries(self.format).iter().find(|entry| entry.name == name) else {
-            bail!("Invalid parameter '{name}'");
+        let Some(entry) = self.entries.iter().find(|entry| entry.name == name) else {
+            let only_new = entries(self.format).iter().any(|entry| entry.name == name && !entry.of_file);
+            let hint = if only_new { "\nThis option is only supported for image creation" } else { "" };
+            bail!("Invalid parameter '{name}'{hint}");
         };
         match entry.kind {
             Kind::Text => {}
@@ -253,7 +312,7 @@ impl Options {
 
     /// The format does not know this option.
     pub(crate) fn lacks(&self, name: &str) -> bool {
-        entries(self.format).iter().all(|entry| entry.name != name)
+        self.entries.iter().all(|entry| entry.name != name)
     }
 
     /// The last value given for `name`.
@@ -281,7 +340,7 @@ impl Options {
     /// ` name=value` for each option that is given or has a default, for an image of `size` bytes.
     pub(crate) fn describe(&self, size: u64) -> String {
         let mut out = String::new();
-        for entry in entries(self.format) {
+        for entry in self.entries {
             let value = match entry.name {
                 "size" => Some(size.cast_signed().to_string()),
                 name => self.get(name).or(entry.default).map(|value| shown(entry.kind, value)),
