@@ -20,6 +20,7 @@ mod create;
 mod crypt;
 mod data;
 mod dirty;
+mod deflate;
 mod extension;
 mod header;
 mod image;
