@@ -57,6 +57,8 @@ impl<'a> Finder<'a> {
         }
         let nice = self.nice.min(most);
         let mut length = best;
+        // A longer match agrees in the last bytes that it needs, which rarely happens by chance.
+        let mut last = LastBytes::new(rest, length);
         let mut found = None;
         let oldest = (at + 1).saturating_sub(WINDOW) as u32;
         for _ in 0..self.chain {
@@ -69,8 +71,7 @@ impl<'a> Finder<'a> {
                 break;
             }
             let earlier = self.data.get(start..)?;
-            // A longer match has to agree in its last byte, too.
-            if earlier.get(length) == rest.get(length) {
+            if last.agree(earlier) {
                 let common = common_length(earlier, rest, most);
                 if common > length && common >= MIN_MATCH {
                     length = common;
@@ -78,6 +79,7 @@ impl<'a> Finder<'a> {
                     if common >= nice {
                         break;
                     }
+                    last = LastBytes::new(rest, length);
                 }
             }
             candidate = self.chains.get(start % WINDOW).copied().unwrap_or(0);
@@ -87,6 +89,34 @@ impl<'a> Finder<'a> {
             }
         }
         found
+    }
+}
+
+/// Up to four bytes that end where a match longer than `length` ends at least.
+struct LastBytes {
+    start: usize,
+    mask: u32,
+    word: u32,
+}
+
+impl LastBytes {
+    fn new(rest: &[u8], length: usize) -> Self {
+        let (start, mask) = if length < 3 { (0, 0x00ff_ffff) } else { (length - 3, u32::MAX) };
+        LastBytes { start, mask, word: word(rest, start) & mask }
+    }
+
+    fn agree(&self, earlier: &[u8]) -> bool {
+        word(earlier, self.start) & self.mask == self.word
+    }
+}
+
+/// Four bytes from `at` on; zeroes behind the end.
+fn word(bytes: &[u8], at: usize) -> u32 {
+    match bytes.get(at..).and_then(|bytes| bytes.first_chunk::<4>()) {
+        Some(four) => u32::from_le_bytes(*four),
+        None => {
+            (0..4).fold(0, |word, i| word | u32::from(bytes.get(at + i).copied().unwrap_or(0)) << (8 * i))
+        }
     }
 }
 
