@@ -6,10 +6,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::alloc::InUse;
 use super::claim::Claim;
+use super::deflate::deflate;
 use super::header::CompressionType;
 use super::image::Qcow2;
 use super::meta::Meta;
@@ -19,8 +20,6 @@ use super::units::{Geometry, GuestOffset, HostCluster, HostOffset, HostRun};
 use crate::block::{Block, check_range};
 use crate::error::{Error, Result};
 
-/// Other readers inflate with a window of 4 KiB: streams must not reach further back.
-const WINDOW_BITS: u8 = 12;
 /// Unpacked clusters that are kept for reads smaller than a cluster.
 const KEPT_CLUSTERS: usize = 8;
 
@@ -57,24 +56,17 @@ impl Compressor {
             return None;
         };
         // Room for one byte less than the cluster: what needs more is not worth it.
-        let mut out = vec![0; self.cluster_size - 1];
-        let length = match self.kind {
-            CompressionType::Zlib => {
-                let level =
-                    self.level.map_or_else(Compression::default, |level| Compression::new(level.min(9)));
-                let mut stream = Compress::new_with_window_bits(level, false, WINDOW_BITS);
-                match stream.compress(data, &mut out, FlushCompress::Finish) {
-                    Ok(Status::StreamEnd) => usize::try_from(stream.total_out()).ok()?,
-                    _ => return None,
-                }
-            }
+        let room = self.cluster_size - 1;
+        match self.kind {
+            CompressionType::Zlib => deflate(data, self.level, room),
             CompressionType::Zstd => {
                 let level = self.level.map_or(0, |level| i32::try_from(level).unwrap_or(i32::MAX));
-                zstd::bulk::compress_to_buffer(data, &mut out[..], level).ok()?
+                let mut out = vec![0; room];
+                let length = zstd::bulk::compress_to_buffer(data, &mut out[..], level).ok()?;
+                out.truncate(length);
+                Some(out)
             }
-        };
-        out.truncate(length);
-        Some(out)
+        }
     }
 }
 
@@ -322,6 +314,8 @@ pub(super) fn is_valid_flag(entry: L2Entry) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use flate2::{Compress, Compression, FlushCompress};
+
     use super::*;
 
     fn sample(seed: u64, length: usize) -> Vec<u8> {

@@ -19,6 +19,7 @@ mod compress;
 mod create;
 mod crypt;
 mod data;
+mod deflate;
 mod dirty;
 mod extension;
 mod header;
