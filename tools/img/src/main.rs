@@ -1,5 +1,6 @@
 //! `img`: creates, converts, checks, resizes and snapshots disk images, in qemu-img's dialect.
 
+mod amend;
 mod arguments;
 mod audit;
 mod bitmap;
@@ -27,6 +28,7 @@ use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
+    amend::COMMAND,
     audit::COMMAND,
     bitmap::COMMAND,
     check::COMMAND,

@@ -19,6 +19,17 @@ enum Kind {
     Size,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "str",
+            Kind::Switch => "bool (on/off)",
+            Kind::Number => "num",
+            Kind::Size => "size",
+        }
+    }
+}
+
 /// An option of a format.
 struct Entry {
     name: &'static str,
@@ -139,6 +150,52 @@ fn entries(format: Format) -> &'static [Entry] {
     }
 }
 
+/// Options of qcow2 that an existing image can be given.
+const AMENDABLE: [&str; 8] = [
+    "backing_file",
+    "backing_fmt",
+    "compat",
+    "data_file",
+    "data_file_raw",
+    "lazy_refcounts",
+    "refcount_bits",
+    "size",
+];
+
+/// Those of the key slots of an encrypted image, without the prefix that they have for qcow2.
+const KEY_OPTIONS: [(&str, &str, &str); 5] = [
+    ("iter-time", "num", "Milliseconds that trying a passphrase should take"),
+    ("keyslot", "num", "The key slot to change"),
+    ("new-secret", "str", "Secret to put into the key slots; an empty one erases them"),
+    ("old-secret", "str", "Change all key slots that this secret opens"),
+    ("state", "str", "What becomes of the key slots: active or inactive"),
+];
+
+/// Prints the options of a format that can be changed later.
+///
+/// # Errors
+/// For formats that have none.
+pub(crate) fn print_amend_help(format: Format) -> Result<()> {
+    let prefix = match format {
+        Format::Qcow2 => "encrypt.",
+        Format::Luks => "",
+        other => bail!("Format driver '{}' does not support option amendment", other.name()),
+    };
+    let mut lines: Vec<(String, &str, &str)> =
+        KEY_OPTIONS.into_iter().map(|(name, kind, help)| (format!("{prefix}{name}"), kind, help)).collect();
+    if format == Format::Qcow2 {
+        let entries = QCOW2.iter().filter(|entry| AMENDABLE.contains(&entry.name));
+        lines.extend(entries.map(|entry| (entry.name.to_owned(), entry.kind.name(), entry.help)));
+    }
+    lines.sort();
+    let mut text = format!("Amend options for '{}':\n", format.name());
+    for (name, kind, help) in lines {
+        let name = format!("{name}=<{kind}>");
+        text.push_str(&format!("  {name:<22} - {help}\n"));
+    }
+    cli::print(&text)
+}
+
 /// Prints the options of a format; with those of the file that it will be in, if that is known.
 pub(crate) fn print_help(format: Format, with_file: bool) -> Result<()> {
     let mut entries: Vec<&Entry> = entries(format).iter().filter(|e| with_file || !e.of_file).collect();
@@ -148,13 +205,7 @@ pub(crate) fn print_help(format: Format, with_file: bool) -> Result<()> {
         false => format!("Supported {} options:\n", format.name()),
     };
     for entry in entries {
-        let kind = match entry.kind {
-            Kind::Text => "str",
-            Kind::Switch => "bool (on/off)",
-            Kind::Number => "num",
-            Kind::Size => "size",
-        };
-        let name = format!("{}=<{kind}>", entry.name);
+        let name = format!("{}=<{}>", entry.name, entry.kind.name());
         text.push_str(&format!("  {name:<22} - {}\n", entry.help));
     }
     if !with_file {
@@ -201,6 +252,24 @@ impl Given {
     /// The list of options is asked for.
     pub(crate) fn wants_help(&self) -> bool {
         self.words.iter().any(|word| word == "help" || word == "?")
+    }
+
+    /// What was given for an existing image of this format.
+    ///
+    /// # Errors
+    /// For names that it does not know or that are for new images only, and values that are not of their kind.
+    pub(crate) fn amend_options(self, format: Format) -> Result<Options> {
+        let options = self.options(format)?;
+        for name in options.names() {
+            let entry = entries(format).iter().find(|entry| entry.name == name);
+            if entry.is_none_or(|entry| entry.of_file) {
+                bail!("Invalid parameter '{name}'");
+            }
+            if format != Format::Qcow2 || !AMENDABLE.contains(&name) {
+                bail!("Invalid parameter '{name}'\nThis option is only supported for image creation");
+            }
+        }
+        Ok(options)
     }
 
     /// What was given, checked against what `format` knows.
