@@ -1,6 +1,7 @@
 //! qcow2 against outside witnesses: QEMU's tools, a model in memory, power cuts, failing writes.
 #![allow(clippy::unwrap_used, reason = "a failing test should fail where it fails")]
 
+mod amend;
 mod bitmaps;
 mod crash;
 mod damage;

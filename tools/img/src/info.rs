@@ -274,6 +274,12 @@ fn qcow2_json(info: &Info) -> Value {
     add("compat", info.compat().into());
     add("compression-type", compression.into());
     add("refcount-bits", info.refcount_bits.into());
+    if let Some(name) = &info.data_file {
+        if !name.is_empty() {
+            add("data-file", name.clone().into());
+        }
+        add("data-file-raw", info.data_file_raw.into());
+    }
     if info.version >= 3 {
         add("lazy-refcounts", info.lazy_refcounts.into());
         add("corrupt", info.corrupt.into());

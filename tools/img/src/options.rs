@@ -19,6 +19,17 @@ enum Kind {
     Size,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Text => "str",
+            Kind::Switch => "bool (on/off)",
+            Kind::Number => "num",
+            Kind::Size => "size",
+        }
+    }
+}
+
 /// An option of a format.
 #[derive(Debug)]
 struct Entry {
@@ -190,20 +201,20 @@ pub(crate) fn print_help(format: Format, with_file: bool) -> Result<()> {
 }
 
 /// Prints the options that can be changed of an existing image.
+///
+/// # Errors
+/// When the format has none.
 pub(crate) fn print_amend_help(format: Format) -> Result<()> {
+    if format == Format::Raw {
+        bail!("Format driver '{}' does not support option amendment", format.name());
+    }
     let lines: String = amend_entries(format).iter().map(Entry::help_line).collect();
     cli::print(&format!("Amend options for '{}':\n{lines}", format.name()))
 }
 
 impl Entry {
     fn help_line(&self) -> String {
-        let kind = match self.kind {
-            Kind::Text => "str",
-            Kind::Switch => "bool (on/off)",
-            Kind::Number => "num",
-            Kind::Size => "size",
-        };
-        let name = format!("{}=<{kind}>", self.name);
+        let name = format!("{}=<{}>", self.name, self.kind.name());
         format!("  {name:<22} - {}\n", self.help)
     }
 }

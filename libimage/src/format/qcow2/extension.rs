@@ -163,6 +163,9 @@ impl Extensions {
 
     /// The names of feature bits as later readers want to print them.
     pub(super) fn add_feature_names(&mut self) {
+        if self.find(FEATURE_NAMES).is_some() {
+            return;
+        }
         const NAMES: [(u8, u8, &str); 8] = [
             (0, 0, "dirty bit"),
             (0, 1, "corrupt bit"),

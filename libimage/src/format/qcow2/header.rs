@@ -76,6 +76,7 @@ pub(super) mod field {
     pub(in super::super) const REFCOUNT_TABLE: u64 = 48;
     pub(in super::super) const SNAPSHOTS: u64 = 60;
     pub(in super::super) const INCOMPATIBLE: u64 = 72;
+    pub(in super::super) const COMPATIBLE: u64 = 80;
     pub(in super::super) const AUTOCLEAR: u64 = 88;
 }
 

@@ -9,6 +9,7 @@
 //! [`commit`] keeps the order in which metadata reaches the file, which is what keeps data safe.
 
 mod alloc;
+mod amend;
 mod bitmap;
 mod bitmaps;
 mod cache;
@@ -47,6 +48,7 @@ mod view;
 mod write;
 mod zero;
 
+pub use amend::Amendment;
 pub use check::{CheckReport, Fix};
 pub use compress::Compressor;
 pub use create::CreateOptions;

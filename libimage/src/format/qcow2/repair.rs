@@ -12,7 +12,7 @@ use super::meta::Meta;
 use super::refcount;
 use super::references::References;
 use super::storage::{table_bytes, write_all};
-use super::units::HostCluster;
+use super::units::{Geometry, HostCluster};
 use crate::block::Block;
 use crate::error::{Error, Result};
 
@@ -105,11 +105,26 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Writes new refcount structures for what is referred to, behind the end of the file.
     fn rebuild_refcounts(&self, meta: &mut Meta) -> Result<()> {
-        let g = self.geometry;
         // The old structures are not counted: they are free once the header points at the new ones.
         let references = meta.count_references(&mut CheckReport::default(), None)?;
+        let table = self.write_refcounts(meta, &references, self.geometry)?;
+        let bytes = meta.header.refcount_table();
+        meta.write_header_field(field::REFCOUNT_TABLE, &bytes)?;
+        meta.refcounts.table = table;
+        meta.refcounts.table_dirty.clear();
+        meta.forget_refcounts();
+        Ok(())
+    }
+
+    /// Writes new refcount structures for what is referred to, behind the end of the file, with counts of the
+    /// width that `g` has, and names them in the header in memory. Returns the new table.
+    pub(super) fn write_refcounts(
+        &self,
+        meta: &mut Meta,
+        references: &References,
+        g: Geometry,
+    ) -> Result<Vec<u64>> {
         let last = references.touched().last().map_or(0, |cluster| cluster.0 + 1);
         let base = g.clusters_for(self.file.size()).max(last);
         let per_block = g.refblock_entries();
@@ -153,12 +168,7 @@ impl Qcow2 {
         self.file.flush()?;
         meta.header.refcount_table_offset = offset;
         meta.header.refcount_table_clusters = table_clusters as u32;
-        let bytes = meta.header.refcount_table();
-        meta.write_header_field(field::REFCOUNT_TABLE, &bytes)?;
-        meta.refcounts.table = table;
-        meta.refcounts.table_dirty.clear();
-        meta.forget_refcounts();
-        Ok(())
+        Ok(table)
     }
 
     /// Drops snapshots that cannot be read from the header's count, so that the image becomes usable.

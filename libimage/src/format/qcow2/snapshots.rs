@@ -194,7 +194,7 @@ impl Meta {
     }
 
     /// Writes a snapshot table elsewhere, lets the header name it, and gives up the old one.
-    fn write_snapshots(&mut self, mut list: Vec<Snapshot>) -> Result<()> {
+    pub(super) fn write_snapshots(&mut self, mut list: Vec<Snapshot>) -> Result<()> {
         let g = self.geometry;
         let bytes = snapshot::encode(&list);
         if bytes.len() as u64 > MAX_TABLE_BYTES {
