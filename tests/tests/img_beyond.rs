@@ -177,3 +177,40 @@ fn repairs_are_tried_and_undone() {
         assert!(fs::read(room.path("a")).unwrap() == before, "{words}");
     }
 }
+
+#[test]
+fn images_from_strangers_reach_nothing() {
+    let room = Room::new();
+    // Whoever opened the FIFO would wait for ever.
+    room.prepare(
+        "mkfifo base; qemu-img create -q -u -f qcow2 -b base -F raw q 1M; qemu-img create -q -f qcow2 fine 1M;
+         qemu-img create -q -f qcow2 -o data_file=d d.q 1M; rm d; ln -s base d;
+         qemu-img create -q -f qcow2 two 1M; qemu-img create -q -f vpc -o subformat=fixed v 1M; tail -c 512 v >> two",
+    );
+    for words in [
+        "check --untrusted d.q",
+        "convert --untrusted q out",
+        "convert --untrusted -O qcow2 d.q out",
+        "compare --untrusted q q",
+        "map --untrusted q",
+        "hash --untrusted q",
+        "info --untrusted --backing-chain q",
+        "measure --untrusted -O qcow2 q",
+        "info --untrusted two",
+    ] {
+        let output = room.img(words);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains("not trusted"), "{words}: {text}");
+    }
+    for words in [
+        "info --untrusted q",
+        "info --untrusted d.q",
+        "convert --untrusted fine out",
+        "check fine --untrusted",
+        "info -f qcow2 --untrusted two",
+    ] {
+        room.done(words);
+    }
+    let output = room.img("tree --untrusted q");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("not trusted"));
+}

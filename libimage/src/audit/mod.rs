@@ -163,6 +163,14 @@ pub fn audit(storage: &Arc<dyn Block>, bounds: Bounds) -> Result<Audit> {
     Ok(audit)
 }
 
+/// Every format that some program would take the contents of `storage` for, raw left out.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn formats(storage: &Arc<dyn Block>) -> Result<Vec<Candidate>> {
+    formats::candidates(&Look::new(Arc::clone(storage)))
+}
+
 fn sizes(audit: &mut Audit, bounds: Bounds) {
     let Some(size) = audit.virtual_size else { return };
     if let Some(max) = bounds.max_virtual_size.filter(|max| size > *max) {

@@ -46,6 +46,16 @@ impl Opening<'_> {
         !is_none
     }
 
+    /// Refuses to follow a name in a header of which nobody knows who wrote it.
+    fn trusts(&self, what: &str, name: &str) -> Result<()> {
+        if !self.context.untrusted {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "The image names a {what} ('{name}'), and is not trusted: 'img audit' tells more; who knows that it is safe leaves --untrusted out"
+        )))
+    }
+
     /// Opens the backing file that the options or the header name, if any.
     pub(super) fn backing(
         &mut self,
@@ -82,6 +92,7 @@ impl Opening<'_> {
         let mut name = None;
         if let Some(header) = header {
             if own.get("file.filename").is_none() {
+                self.trusts("backing file", &header.name)?;
                 let spec = Spec::name(&header.full?)?;
                 name = spec.name;
                 for (key, value) in spec.options.iter() {
@@ -124,6 +135,7 @@ impl Opening<'_> {
             let name = image
                 .data_file_name()?
                 .ok_or_else(|| Error::Invalid("'data-file' is required for this image".to_owned()))?;
+            self.trusts("data file", &name)?;
             own.set_default("driver", "file".into());
             own.set_default("filename", name.as_str().into());
         }

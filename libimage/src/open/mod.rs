@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub objects: &'a Objects,
     /// Hears what the user should know.
     pub warn: &'a dyn Fn(&str),
+    /// Images come from strangers: nothing that a header names is opened, only what the options name.
+    pub untrusted: bool,
 }
 
 /// An open image, with those that it builds upon.
@@ -93,7 +95,7 @@ impl Image {
     /// When one of the files cannot be opened or is no image of its format, or the chain is a loop.
     pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let context = Context { objects: &Objects::default(), warn: &|_| () };
+        let context = Context { objects: &Objects::default(), warn: &|_| (), untrusted: false };
         Self::open_spec(Spec::path(path), options, &context)
             .map_err(|e| e.context(format!("Could not open '{}'", path.display())))
     }

@@ -33,7 +33,11 @@ impl Files {
     fn open(&self, list: &str, options: OpenOptions) -> Result<Image> {
         let list = list.replace('@', &self.0.path().display().to_string());
         let spec = Spec::image_opts(list.as_ref(), &|_| ())?;
-        Image::open_spec(spec, options, &Context { objects: &Objects::default(), warn: &|_| () })
+        Image::open_spec(
+            spec,
+            options,
+            &Context { objects: &Objects::default(), warn: &|_| (), untrusted: false },
+        )
     }
 
     fn error(&self, list: &str) -> String {
@@ -162,6 +166,7 @@ fn old_forms_are_told() {
     let warnings = RefCell::new(Vec::new());
     let warn = |text: &str| warnings.borrow_mut().push(text.to_owned());
     let spec = Spec::image_opts("driver=null-co,read-zeroes,backing=".as_ref(), &warn).unwrap();
-    Image::open_spec(spec, READ, &Context { objects: &Objects::default(), warn: &warn }).unwrap();
+    Image::open_spec(spec, READ, &Context { objects: &Objects::default(), warn: &warn, untrusted: false })
+        .unwrap();
     assert_eq!(warnings.borrow().len(), 2);
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
 use libimage::spec::{Objects, object_help};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::getopt::{Getopt, Item, Name, Opt, opt};
 use crate::text;
@@ -43,6 +44,46 @@ pub(crate) fn objects() -> &'static Objects {
     OBJECTS.get_or_init(Objects::default)
 }
 
+/// Said of images that come from strangers.
+const UNTRUSTED: &str = "--untrusted";
+/// Address space and processor time that may be used for them.
+const MAX_MEMORY: u64 = 1 << 30;
+const MAX_SECONDS: u64 = 60;
+
+static IS_UNTRUSTED: OnceLock<bool> = OnceLock::new();
+
+/// The command line says that its images are not trusted.
+pub(crate) fn untrusted() -> bool {
+    IS_UNTRUSTED.get().copied().unwrap_or(false)
+}
+
+/// Takes "--untrusted" out of the words of a command.
+fn take_untrusted(words: &mut Vec<OsString>) -> bool {
+    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let before = words.len();
+    let mut index = 0;
+    words.retain(|word| {
+        index += 1;
+        index > options || word != UNTRUSTED
+    });
+    words.len() < before
+}
+
+/// Whatever an image says, no more than this is spent on it.
+fn limit(command: &Command) {
+    let limit = |resource, value| {
+        // Where less is allowed already, less it is.
+        let old = getrlimit(resource);
+        let value = old.maximum.map_or(value, |maximum| maximum.min(value));
+        let _ = setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) });
+    };
+    limit(Resource::As, MAX_MEMORY);
+    // Copying takes the time that it takes.
+    if matches!(command.name, "audit" | "check" | "info" | "map" | "measure" | "snapshot" | "tree") {
+        limit(Resource::Cpu, MAX_SECONDS);
+    }
+}
+
 /// The rest of a command line, and whose it is.
 pub(crate) struct Words {
     command: &'static Command,
@@ -72,8 +113,13 @@ impl Words {
     /// # Errors
     /// Usage errors, and what `item` returns.
     pub(crate) fn each(self, mut item: impl FnMut(Item, &mut Getopt) -> Result<()>) -> Result<()> {
-        let command = self.command;
-        let mut getopt = Getopt::new(command.options, self.words);
+        let Words { command, mut words } = self;
+        if take_untrusted(&mut words) {
+            // There is one command line, and it is read once.
+            let _ = IS_UNTRUSTED.set(true);
+            limit(command);
+        }
+        let mut getopt = Getopt::new(command.options, words);
         let mut objects = Objects::default();
         while let Some(next) = getopt.next().map_err(|text| Usage::option(command.name, text))? {
             match next {
@@ -204,7 +250,10 @@ fn command_help(command: &Command) -> String {
     let program = text::program();
     let mut out = format!("{}.\n\nUsage:\n\n", command.about);
     out += &format!("  {program} {} [OPTIONS] {}\n\nOptions:\n", command.name, command.operands);
-    out + &options_help(command.options)
+    out += &options_help(command.options);
+    out + &format!(
+        "  {UNTRUSTED}\n     images are from strangers: follow no name in them, use no more than 1 GiB of memory\n"
+    )
 }
 
 fn options_help(options: &[Opt]) -> String {

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use libimage::Error;
 use libimage::format::Format;
 use libimage::open::{CacheMode, Context, Image, OpenOptions};
 use libimage::spec::{Spec, protocol};
+use libimage::{Block, Error, audit};
 
 use crate::arguments::{self, string};
 use crate::text;
@@ -106,8 +107,20 @@ pub(crate) const ELSEWHERE: [&str; 34] = [
 /// # Errors
 /// When it cannot be opened.
 pub(crate) fn open(spec: Spec, options: OpenOptions) -> Result<Image, Error> {
-    let context = Context { objects: arguments::objects(), warn: &text::warning };
-    Image::open_spec(spec, options, &context)
+    let untrusted = arguments::untrusted();
+    let context = Context { objects: arguments::objects(), warn: &text::warning, untrusted };
+    let image = Image::open_spec(spec, options, &context)?;
+    if let (true, Some(storage)) = (untrusted && image.is_guessed(), image.storage()) {
+        let storage: Arc<dyn Block> = storage.clone();
+        let formats: Vec<&str> = audit::formats(&storage)?.iter().map(|found| found.format).collect();
+        if formats.len() > 1 {
+            return Err(Error::Invalid(format!(
+                "It can be taken for several formats ({}), and is not trusted: say which it is (-f)",
+                formats.join(", ")
+            )));
+        }
+    }
+    Ok(image)
 }
 
 /// The format called `name`, for opening.

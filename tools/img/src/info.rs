@@ -13,7 +13,7 @@ use libimage::open::{BackingReference, Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::{snapshot, text};
@@ -78,6 +78,9 @@ fn gather(mut source: Source, first: OsString, whole_chain: bool, limits: bool) 
         let image = source.open(&file, options)?;
         let facts = Facts::of(&image, limits)?;
         if let (true, Some(backing)) = (whole_chain, &facts.backing) {
+            if arguments::untrusted() {
+                bail!("The image names a backing file ('{}'), and is not trusted", backing.name);
+            }
             let full = backing.full.as_ref().map_err(|why| anyhow!("{why}"))?;
             next = Some(full.clone());
             source = Source { format: backing.format.clone(), image_opts: false, ..source };

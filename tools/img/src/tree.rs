@@ -10,7 +10,7 @@ use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::text;
@@ -114,6 +114,10 @@ fn chain(source: &Source, first: &OsString) -> Result<Vec<Link>> {
         let Some(backing) = backing else { return Ok(links) };
         let missing = |why: String| Link { name: backing.name.clone(), facts: Err(why) };
         let next = match &backing.full {
+            Ok(_) if arguments::untrusted() => {
+                links.push(missing("the image is not trusted".to_owned()));
+                return Ok(links);
+            }
             Ok(next) if links.len() >= MAX_CHAIN || !seen.insert(next.clone()) => {
                 links.push(missing("the chain comes back to it".to_owned()));
                 return Ok(links);
