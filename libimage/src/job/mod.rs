@@ -1,5 +1,6 @@
 //! Long work over images: it reports progress and can be cancelled.
 
+pub mod commit;
 pub mod compare;
 pub mod copy;
 pub mod delta;
@@ -9,6 +10,7 @@ pub mod measure;
 pub mod ordered;
 mod parallel;
 pub mod progress;
+pub mod rebase;
 pub mod stream;
 mod target;
 pub mod zero;

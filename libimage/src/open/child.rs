@@ -104,7 +104,13 @@ impl Opening<'_> {
             }
         }
         let files = self.files.clone();
-        let flags = Flags { read_only: true, check: false, protocol: false, ..flags };
+        let flags = Flags {
+            read_only: flags.writable_below != 1,
+            writable_below: flags.writable_below.saturating_sub(1),
+            check: false,
+            protocol: false,
+            ..flags
+        };
         let opened = self.node(name, own, flags);
         self.files = files;
         opened
@@ -156,6 +162,27 @@ impl Opening<'_> {
         self.node(None, own, Flags { protocol: true, read_only: true, ..Flags::default() })?;
         let what = "'data-file' can only be set for images with an external data file";
         Err(Error::Invalid(what.to_owned()))
+    }
+}
+
+impl Image {
+    /// How many backing files down the one is that is called `name`: as a header says it, by the name it was opened
+    /// by, or as a path from where the image is that names it.
+    pub fn find_backing(&self, name: &str) -> Option<u32> {
+        let mut image = self;
+        for depth in 1.. {
+            let below = image.backing()?;
+            let header = image.backing_reference().ok().flatten();
+            let path = image.full_name(name).ok().and_then(|path| std::fs::canonicalize(path).ok());
+            let full = header.as_ref().and_then(|header| header.full.as_ref().ok());
+            let same_path = path.is_some() && path == full.and_then(|full| std::fs::canonicalize(full).ok());
+            if below.name() == name || header.as_ref().is_some_and(|header| header.name == name) || same_path
+            {
+                return Some(depth);
+            }
+            image = below;
+        }
+        None
     }
 }
 

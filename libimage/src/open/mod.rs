@@ -48,6 +48,8 @@ pub struct OpenOptions {
     pub check: bool,
     /// How written data gets to the disk.
     pub cache: CacheMode,
+    /// The image that is so many backing files down is to be written too; 0 for none.
+    pub writable_below: u32,
 }
 
 /// What opening may use besides the options, and whom it tells of things that are no errors.
@@ -114,6 +116,7 @@ impl Image {
             force_share: options.force_share,
             no_backing: options.no_backing,
             no_io: options.no_backing || options.no_data,
+            writable_below: options.writable_below,
             check: options.check,
             direct: options.cache.is_direct(),
             no_flush: options.cache.is_unsafe(),
@@ -249,7 +252,7 @@ impl Image {
     ///
     /// # Errors
     /// When it is relative to a directory, and this image is in none.
-    fn full_name(&self, name: &str) -> Result<OsString> {
+    pub fn full_name(&self, name: &str) -> Result<OsString> {
         if protocol(name.as_ref()).is_some() || name.starts_with('/') || name.is_empty() {
             return Ok(name.into());
         }

@@ -38,6 +38,8 @@ pub(super) struct Flags {
     pub(super) check: bool,
     pub(super) direct: bool,
     pub(super) no_flush: bool,
+    /// The image so many backing files down is to be written; 0 for none.
+    pub(super) writable_below: u32,
     /// It is to have bytes: no format is guessed.
     pub(super) protocol: bool,
     /// A format interprets its bytes, and may make it grow.

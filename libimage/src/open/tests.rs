@@ -54,6 +54,7 @@ const READ: OpenOptions = OpenOptions {
     no_data: false,
     check: false,
     cache: CacheMode::Writeback,
+    writable_below: 0,
 };
 
 fn first_byte(image: &Image) -> u8 {

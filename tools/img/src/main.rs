@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod bitmap;
 mod check;
+mod commit;
 mod compare;
 mod convert;
 mod create;
@@ -19,6 +20,7 @@ mod info;
 mod map;
 mod measure;
 mod options;
+mod rebase;
 mod repair;
 mod resize;
 mod snapshot;
@@ -36,6 +38,7 @@ const COMMANDS: &[Command] = &[
     bench::COMMAND,
     bitmap::COMMAND,
     check::COMMAND,
+    commit::COMMAND,
     compare::COMMAND,
     convert::COMMAND,
     create::COMMAND,
@@ -46,6 +49,7 @@ const COMMANDS: &[Command] = &[
     map::COMMAND,
     measure::COMMAND,
     diff::PATCH,
+    rebase::COMMAND,
     resize::COMMAND,
     snapshot::COMMAND,
     tree::COMMAND,

@@ -22,6 +22,7 @@ mod crypt;
 mod data;
 mod deflate;
 mod dirty;
+mod empty;
 mod extension;
 mod header;
 mod image;

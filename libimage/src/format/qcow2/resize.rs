@@ -3,6 +3,8 @@
 //! Growing takes a larger L1 table where needed; the header switches over to it, and to the new size, in
 //! one write. Shrinking clears what lies beyond before it says so, so that growing again shows zeroes.
 
+use std::ops::Range;
+
 use std::sync::atomic::Ordering;
 
 use super::header::{MAX_L1_BYTES, field};
@@ -135,7 +137,8 @@ impl Qcow2 {
             self.clear(edge..end, Clear::Remove)?;
         }
         let mut meta = self.meta_write()?;
-        meta.drop_tables(g.l1_entries_for(size) as usize)?;
+        let tables = meta.l1.len();
+        meta.drop_tables(g.l1_entries_for(size) as usize..tables)?;
         meta.commit()?;
         meta.header.size = size;
         let bytes = meta.header.size.to_be_bytes();
@@ -234,9 +237,9 @@ impl Meta {
         Ok(())
     }
 
-    /// Gives up the L2 tables from L1 index `keep` on. Their entries must be clear, or shared.
-    fn drop_tables(&mut self, keep: usize) -> Result<()> {
-        for index in keep..self.l1.len() {
+    /// Gives up the L2 tables at these L1 indices. Their entries must be clear, or shared.
+    pub(super) fn drop_tables(&mut self, indices: Range<usize>) -> Result<()> {
+        for index in indices {
             let entry = L1Entry(self.l1.get(index).copied().unwrap_or(0));
             if let Some(table) = self.l2_table(entry)? {
                 self.set_l1(index, L1Entry(0));
@@ -247,7 +250,7 @@ impl Meta {
     }
 
     /// Cuts free clusters off the end of the file.
-    fn cut_file(&mut self) -> Result<()> {
+    pub(super) fn cut_file(&mut self) -> Result<()> {
         self.commit()?;
         if !self.file.limits().growable {
             return Ok(());

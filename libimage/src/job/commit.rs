@@ -1,0 +1,99 @@
+//! Bringing what an image holds down into one of its backing files.
+//!
+//! Nothing is taken from the upper images: until the lower one is durable they show the same disk as before, and
+//! afterwards too. So a commit that is cut short can simply be done again.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::copy::{self, Manner, Plain};
+use super::progress::Progress;
+use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero};
+use crate::error::{Error, Result};
+
+/// The smallest run of zeroes that is worth a hole in a raw image, in bytes.
+const SPARSE: usize = 4096;
+
+/// Makes `base`, which is `depth` backing files below `top`, hold what `top` shows. It grows where it is shorter.
+/// All of it is durable when this returns.
+///
+/// # Errors
+/// When anything cannot be read or written, or the work was cancelled. The upper images are unchanged in any case.
+pub fn commit(
+    top: Arc<dyn Block>,
+    base: &dyn Block,
+    depth: u32,
+    manner: &Manner,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let size = top.size();
+    if base.size() < size {
+        base.resize(size, Preallocation::Off)?;
+    }
+    let above = Above { inner: top, depth };
+    // Pieces of a cluster are no gain, and more work.
+    let cluster = base.limits().preferred as usize;
+    let sparse = if cluster.is_power_of_two() { cluster.clamp(SPARSE, 64 << 10) } else { SPARSE };
+    let target = Plain { block: base, starts_zeroed: false, sparse, over_backing: true };
+    copy::copy(&above, &target, manner, progress)?;
+    base.flush()
+}
+
+/// A chain, of which only what lies above a certain depth counts as its own.
+struct Above {
+    inner: Arc<dyn Block>,
+    depth: u32,
+}
+
+impl Block for Above {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.inner.read_at(buf, offset)
+    }
+
+    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
+        self.refuse()
+    }
+
+    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
+        self.refuse()
+    }
+
+    fn discard(&self, _range: Range<u64>) -> Result<()> {
+        self.refuse()
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn status(&self, range: Range<u64>) -> Result<Extent> {
+        let extent = self.inner.status(range)?;
+        Ok(Extent { depth: u32::from(extent.depth >= self.depth), ..extent })
+    }
+
+    fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
+        self.inner.host_range(range)
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn is_read_only(&self) -> bool {
+        true
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+}
+
+impl Above {
+    fn refuse(&self) -> Result<()> {
+        Err(Error::ReadOnly { file: self.inner.name().to_owned() })
+    }
+}
