@@ -99,7 +99,7 @@ fn what_is_written_here_is_read_by_qemu_and_the_reverse() {
         image.write_zeroes(0..SIZE, libimage::Zero::MayUnmap).unwrap();
         image.write_at(&[0x44; 100], 300_000).unwrap();
         image.flush().unwrap();
-        let info = image.info();
+        let info = image.info().unwrap();
         drop(image);
         qemu_io(
             &path,
@@ -114,7 +114,7 @@ fn what_is_written_here_is_read_by_qemu_and_the_reverse() {
         check(&image, 300_000, 50, 0x44);
         check(&image, 300_050, 600_000, 0x55);
         check(&image, 900_050, (SIZE - 900_050) as usize, 0);
-        assert_eq!(image.info(), info);
+        assert_eq!(image.info().unwrap(), info);
         std::fs::remove_file(&path).unwrap();
     }
 }
@@ -146,7 +146,7 @@ fn cryptsetup_opens_what_is_made_here() {
         change.keyslot = Some(5);
         change.iter_time = Some(Duration::from_millis(1));
         image.amend(&change).unwrap();
-        let uuid = image.info().uuid;
+        let uuid = image.info().unwrap().uuid;
         drop(image);
         let dump = run("cryptsetup", &["luksDump", shown]);
         assert!(dump.contains(&uuid) && dump.contains("Key Slot 5: ENABLED"), "{dump}");
@@ -169,7 +169,7 @@ fn cryptsetup_opens_what_is_made_here() {
     ];
     run("cryptsetup", &format);
     let image = open(&path, "second");
-    assert!(image.info().slots[0].active.is_some());
+    assert!(image.info().unwrap().slots[0].active.is_some());
     image.write_at(&[7; 600], 100).unwrap();
     drop(image);
     qemu_io(&path, "second", &["read -P 7 100 600".into()]);

@@ -72,7 +72,6 @@ qemu-img check -f qcow2  d.q
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q
 ! printf '\x01' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img check -f qcow2  d.q
-~ stderr: encryption is not supported
 == check with crypt \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q
 ! printf '\xff' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
@@ -443,7 +442,6 @@ qemu-img info -f qcow2  d.q
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q
 ! printf '\x01' | dd of=d.q bs=1 seek=35 conv=notrunc status=none
 qemu-img info -f qcow2  d.q
-~ status, stdout, stderr: encryption is not supported
 == info with crypt \xff
 ! qemu-img create -q -f qcow2 d.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 300k' -c 'write -P 2 5M 64k' d.q >/dev/null; qemu-img snapshot -c s d.q
 ! printf '\xff' | dd of=d.q bs=1 seek=35 conv=notrunc status=none

@@ -8,6 +8,7 @@
 //! digests and PBKDF2, [`split`] LUKS's anti-forensic splitting.
 
 pub(crate) mod align;
+mod base64;
 pub mod cipher;
 pub mod hash;
 mod modes;
@@ -15,6 +16,7 @@ mod sector;
 pub mod split;
 mod xts;
 
+pub(crate) use base64::base64;
 pub use cipher::{CipherAlg, CipherMode};
 pub use hash::HashAlg;
 pub use sector::{IvGen, SECTOR, SectorCipher};

@@ -56,7 +56,6 @@ enum Numbers {
 pub struct SectorCipher {
     engine: Engine,
     numbers: Numbers,
-    sector: usize,
 }
 
 impl SectorCipher {
@@ -71,24 +70,6 @@ impl SectorCipher {
         ivgen_hash: Option<HashAlg>,
         key: &[u8],
     ) -> Result<Self> {
-        Self::with_sector(alg, mode, ivgen, ivgen_hash, key, SECTOR)
-    }
-
-    /// The same for sectors of `sector` bytes: a multiple of 512.
-    ///
-    /// # Errors
-    /// The same, and for sectors of another size.
-    pub fn with_sector(
-        alg: CipherAlg,
-        mode: CipherMode,
-        ivgen: IvGen,
-        ivgen_hash: Option<HashAlg>,
-        key: &[u8],
-        sector: usize,
-    ) -> Result<Self> {
-        if sector == 0 || !sector.is_multiple_of(SECTOR) {
-            return Err(Error::Invalid(format!("Sectors of {sector} bytes cannot be encrypted")));
-        }
         check_mode(alg, mode)?;
         let engine = match mode {
             CipherMode::Xts => {
@@ -108,12 +89,12 @@ impl SectorCipher {
                 Numbers::Essiv(alg.for_essiv(salt.len())?.wide(&salt)?)
             }
         };
-        Ok(SectorCipher { engine, numbers, sector })
+        Ok(SectorCipher { engine, numbers })
     }
 
     /// Encrypts `data`, whole sectors of which the first has the number `first`.
     pub fn encrypt(&self, first: u64, data: &mut [u8]) {
-        let size = self.sector;
+        let size = SECTOR;
         match &self.engine {
             Engine::Xts(xts) => xts.encrypt(data, size, |n| self.wide_iv(first.wrapping_add(n))),
             Engine::Wide(mode, cipher) => {
@@ -137,7 +118,7 @@ impl SectorCipher {
 
     /// The reverse of [`SectorCipher::encrypt`].
     pub fn decrypt(&self, first: u64, data: &mut [u8]) {
-        let size = self.sector;
+        let size = SECTOR;
         match &self.engine {
             Engine::Xts(xts) => xts.decrypt(data, size, |n| self.wide_iv(first.wrapping_add(n))),
             Engine::Wide(mode, cipher) => {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::json;
 use super::keyval::split_commas;
-use crate::crypto::{self, CipherAlg};
+use crate::crypto::{self, CipherAlg, base64};
 use crate::error::{Error, Result, plain};
 
 /// The longest secret file that is read, in bytes: passphrases are short.
@@ -288,35 +288,6 @@ fn read_secret(path: &str) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(|error| failed(format!("Error reading file “{path}”: {}", plain(&error))))?;
     Ok(bytes)
-}
-
-/// Decodes base64 as leniently as GLib: line breaks are skipped, an incomplete last group is left out.
-fn base64(text: &[u8]) -> Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut group, mut length, mut padding) = (0u32, 0, 0);
-    for &byte in text {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding += 1;
-                0
-            }
-            b'\n' => continue,
-            _ => return Err(Error::Invalid("Base64 data contains invalid characters".to_owned())),
-        };
-        group = group << 6 | u32::from(value);
-        length += 1;
-        if length == 4 {
-            let [_, bytes @ ..] = group.to_be_bytes();
-            out.extend(bytes.iter().take(3usize.saturating_sub(padding)));
-            (group, length, padding) = (0, 0, 0);
-        }
-    }
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ impl Facts {
             dirty: dirty.or(image.storage().map(|_| false)),
             cluster_size,
             qcow2,
-            luks: image.luks().map(|luks| luks.info()),
+            luks: image.luks().map(|luks| luks.info()).transpose()?,
             backing: image.backing_reference()?,
             limits: limits.then(|| block.limits()),
             children,

@@ -12,7 +12,6 @@ use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Words, string};
-
 use crate::getopt::{Name, opt};
 use crate::image::{ELSEWHERE, Source};
 use crate::options::{Given, Options, number, preallocation, size_argument, size_value, switch};

@@ -117,26 +117,11 @@ impl Header {
         }
         check_slots(raw, detached)?;
 
-        let Some((mode, ivgen)) = spec.split_once('-') else {
-            return invalid(format!("Unexpected cipher mode string format '{spec}'"));
-        };
-        let (ivgen, ivgen_hash) = match ivgen.split_once(':') {
-            Some((ivgen, hash)) => (ivgen, Some(by_name(HashAlg::by_name, "Hash algorithm", hash)?)),
-            None => (ivgen, None),
-        };
-        let mode = by_name(CipherMode::by_name, "Cipher mode", mode)?;
-        let key_bytes = raw.key_bytes.get() as usize / mode.keys();
-        let Some(alg) = CipherAlg::by_luks_name(&cipher_name, key_bytes) else {
-            return invalid(format!(
-                "Algorithm '{cipher_name}' with key size {key_bytes} bytes not supported"
-            ));
-        };
+        let (alg, mode, ivgen, ivgen_hash) =
+            mode_of(&cipher_name, &spec, raw.key_bytes.get() as usize, || {
+                by_name(HashAlg::by_name, "Hash algorithm", &hash_spec).map(drop)
+            })?;
         let hash = by_name(HashAlg::by_name, "Hash algorithm", &hash_spec)?;
-        let ivgen = by_name(IvGen::by_name, "IV generator", ivgen)?;
-        if ivgen == IvGen::Essiv {
-            let Some(hash) = ivgen_hash else { return invalid("Missing IV generator hash specification") };
-            alg.for_essiv(hash.digest_bytes())?;
-        }
         bounded("The master key", raw.digest_iterations.get())?;
         let header = Header {
             alg,
@@ -220,6 +205,46 @@ impl Header {
     pub(super) fn active_slots(&self) -> impl Iterator<Item = usize> + '_ {
         self.slots.iter().enumerate().filter(|(_, slot)| slot.active).map(|(index, _)| index)
     }
+}
+
+/// A cipher with all that belongs to it.
+pub(super) type CipherSpec = (CipherAlg, CipherMode, IvGen, Option<HashAlg>);
+
+/// What a specification such as `aes-xts-plain64` means for a key of so many bytes.
+pub(super) fn spec_of(spec: &str, key_bytes: usize) -> Result<CipherSpec> {
+    let Some((name, mode)) = spec.split_once('-') else {
+        return invalid(format!("Unexpected cipher string format '{spec}'"));
+    };
+    mode_of(name, mode, key_bytes, || Ok(()))
+}
+
+/// What a cipher's name and a mode such as `cbc-essiv:sha256` mean. `between` is checked before the numbers are,
+/// so that of several mistakes the same one is told as elsewhere.
+fn mode_of(
+    name: &str,
+    spec: &str,
+    key_bytes: usize,
+    between: impl FnOnce() -> Result<()>,
+) -> Result<CipherSpec> {
+    let Some((mode, ivgen)) = spec.split_once('-') else {
+        return invalid(format!("Unexpected cipher mode string format '{spec}'"));
+    };
+    let (ivgen, ivgen_hash) = match ivgen.split_once(':') {
+        Some((ivgen, hash)) => (ivgen, Some(by_name(HashAlg::by_name, "Hash algorithm", hash)?)),
+        None => (ivgen, None),
+    };
+    let mode = by_name(CipherMode::by_name, "Cipher mode", mode)?;
+    let key_bytes = key_bytes / mode.keys();
+    let Some(alg) = CipherAlg::by_luks_name(name, key_bytes) else {
+        return invalid(format!("Algorithm '{name}' with key size {key_bytes} bytes not supported"));
+    };
+    between()?;
+    let ivgen = by_name(IvGen::by_name, "IV generator", ivgen)?;
+    if ivgen == IvGen::Essiv {
+        let Some(hash) = ivgen_hash else { return invalid("Missing IV generator hash specification") };
+        alg.for_essiv(hash.digest_bytes())?;
+    }
+    Ok((alg, mode, ivgen, ivgen_hash))
 }
 
 /// Sectors that a slot of a key of `key_bytes` takes: a multiple of the header's own size.

@@ -10,6 +10,7 @@ use super::amend::Amend;
 use super::header::Header;
 use super::info::Info;
 use super::keyslot::MasterKey;
+use super::luks2::Header2;
 use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
 use crate::crypto::align::{self, Edges, STEP};
 use crate::crypto::{SECTOR, SectorCipher};
@@ -20,17 +21,27 @@ pub struct Luks {
     file: Arc<dyn Block>,
     /// Where the header is, if not in front of the payload.
     detached: Option<Arc<dyn Block>>,
-    header: Mutex<Header>,
+    header: Version,
     /// What the payload is encrypted with; nothing if the image was opened without a passphrase.
     unlocked: Option<(MasterKey, SectorCipher)>,
+    /// Where the payload begins, and its length if that is said, in bytes.
     payload: u64,
+    length: Option<u64>,
+    /// What is added to the number of a sector.
+    tweak: u64,
     edges: Edges,
     read_only: bool,
 }
 
+/// The header, by its version.
+enum Version {
+    One(Box<Mutex<Header>>),
+    Two(Header2),
+}
+
 impl Luks {
     /// Opens the image in `file`, whose header may lie in a file of its own. Without a password there is
-    /// only what the header says: no data.
+    /// only what the header says: no data. Volumes of version 2 are for reading only.
     ///
     /// # Errors
     /// With QEMU's words when the header is not valid, the password is wrong, or the file is too short.
@@ -41,6 +52,10 @@ impl Luks {
         read_only: bool,
     ) -> Result<Self> {
         let area = detached.as_ref().unwrap_or(&file);
+        if let Some(header) = Header2::read(&**area)? {
+            let key = password.map(|password| header.unlock(&**area, password)).transpose()?;
+            return Self::assemble_second(file, detached, header, key);
+        }
         let header = Header::read(&**area, detached.is_some())?;
         let key = password.map(|password| header.unlock(&**area, password)).transpose()?;
         Self::assemble(file, detached, header, key, read_only)
@@ -54,25 +69,61 @@ impl Luks {
         read_only: bool,
     ) -> Result<Self> {
         let payload = header.payload_offset();
-        if file.size().next_multiple_of(SECTOR as u64) < payload {
+        let cipher = key.as_ref().map(|key| header.payload_cipher(key)).transpose()?;
+        let luks = Luks {
+            unlocked: key.zip(cipher),
+            header: Version::One(Box::new(Mutex::new(header))),
+            detached,
+            payload,
+            length: None,
+            tweak: 0,
+            edges: Edges::default(),
+            read_only: read_only || file.is_read_only(),
+            file,
+        };
+        luks.check_length()
+    }
+
+    fn assemble_second(
+        file: Arc<dyn Block>,
+        detached: Option<Arc<dyn Block>>,
+        header: Header2,
+        key: Option<MasterKey>,
+    ) -> Result<Self> {
+        let payload = header.payload().clone();
+        let cipher = key.as_ref().map(|key| header.payload_cipher(key)).transpose()?;
+        let luks = Luks {
+            unlocked: key.zip(cipher),
+            header: Version::Two(header),
+            detached,
+            payload: payload.offset,
+            length: payload.size,
+            tweak: payload.tweak,
+            edges: Edges::default(),
+            read_only: true,
+            file,
+        };
+        luks.check_length()
+    }
+
+    fn check_length(self) -> Result<Self> {
+        let needed = self.payload.saturating_add(self.length.unwrap_or(0));
+        if self.file.size().next_multiple_of(SECTOR as u64) < needed {
             let text = "Could not refresh total sector count: Input/output error";
             return Err(Error::Invalid(text.to_owned()));
         }
-        let unlocked = match key {
-            Some(key) => {
-                let cipher = header.payload_cipher(&key)?;
-                Some((key, cipher))
-            }
-            None => None,
-        };
-        let read_only = read_only || file.is_read_only();
-        let (header, edges) = (Mutex::new(header), Edges::default());
-        Ok(Luks { file, detached, header, unlocked, payload, edges, read_only })
+        Ok(self)
     }
 
     /// What the header says.
-    pub fn info(&self) -> Info {
-        self.lock().info()
+    ///
+    /// # Errors
+    /// When a header of version 2 says what makes no sense.
+    pub fn info(&self) -> Result<Info> {
+        match &self.header {
+            Version::One(header) => Ok(lock(header).info()),
+            Version::Two(header) => header.info(),
+        }
     }
 
     /// Changes key slots.
@@ -81,13 +132,18 @@ impl Luks {
     /// Those of [`Header::amend`], and when the image was opened without a passphrase.
     pub fn amend(&self, change: &Amend) -> Result<()> {
         self.writable()?;
+        let Version::One(header) = &self.header else {
+            let what = "its key slots cannot be changed here: it is a LUKS volume of version 2";
+            return Err(Error::unsupported(self.name(), what));
+        };
         let (key, _) = self.unlocked()?;
         let area = self.detached.as_ref().unwrap_or(&self.file);
-        self.lock().amend(&**area, key, change)
+        lock(header).amend(&**area, key, change)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Header> {
-        self.header.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The number that the sector at `offset` of the payload is encrypted under.
+    fn sector(&self, offset: u64) -> u64 {
+        (offset / SECTOR as u64).wrapping_add(self.tweak)
     }
 
     fn unlocked(&self) -> Result<&(MasterKey, SectorCipher)> {
@@ -114,7 +170,7 @@ impl Luks {
             if !stored.is_empty() {
                 self.file.read_at(stored, place)?;
             }
-            cipher.decrypt(at / SECTOR as u64, part);
+            cipher.decrypt(self.sector(at), part);
         }
         Ok(())
     }
@@ -124,7 +180,7 @@ impl Luks {
         for (part, at) in buf.chunks(STEP).zip((offset..).step_by(STEP)) {
             encrypted.clear();
             encrypted.extend_from_slice(part);
-            cipher.encrypt(at / SECTOR as u64, &mut encrypted);
+            cipher.encrypt(self.sector(at), &mut encrypted);
             self.complete_last_sector(self.payload + at + part.len() as u64)?;
             self.file.write_at(&encrypted, self.payload + at)?;
         }
@@ -140,9 +196,13 @@ impl Luks {
     }
 }
 
+fn lock(header: &Mutex<Header>) -> MutexGuard<'_, Header> {
+    header.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Block for Luks {
     fn size(&self) -> u64 {
-        let stored = self.file.size().saturating_sub(self.payload);
+        let stored = self.length.unwrap_or(self.file.size().saturating_sub(self.payload));
         stored.checked_next_multiple_of(SECTOR as u64).unwrap_or(stored)
     }
 

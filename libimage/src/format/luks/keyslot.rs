@@ -27,6 +27,11 @@ impl MasterKey {
         Ok(MasterKey(key))
     }
 
+    /// A key from a slot.
+    pub(super) fn new(key: Secret) -> Self {
+        MasterKey(key)
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -62,7 +67,7 @@ impl Header {
             area.read_at(part, at).map_err(|e| e.context("Could not read encryption header"))?;
         }
         self.cipher(&slot_key)?.decrypt(0, &mut material);
-        let key = MasterKey(split::merge(self.hash, &material, self.key_bytes()));
+        let key = MasterKey::new(split::merge(self.hash, &material, self.key_bytes()));
         Ok((*self.digest_of(&key)? == self.digest).then_some(key))
     }
 

@@ -1,4 +1,5 @@
 //! LUKS: an encrypted disk with up to eight passphrases, as a format of its own and inside qcow2.
+//! Version 1 in full; version 2 can be read.
 //!
 //! A random master key encrypts the payload. Each key slot holds that key, split into many stripes and
 //! encrypted under a key that PBKDF2 makes of a passphrase; so a passphrase can be changed without touching
@@ -6,7 +7,7 @@
 //!
 //! Where to read on: [`header`] is what lies on disk and the checks it must pass, [`keyslot`] how a slot is
 //! opened, filled and erased, [`create`] how a new one is made, [`amend`] how its slots are changed,
-//! [`image`] the format itself.
+//! [`image`] the format itself, and [`luks2`] how version 2 says the same.
 
 mod amend;
 mod create;
@@ -14,6 +15,7 @@ mod header;
 mod image;
 mod info;
 mod keyslot;
+mod luks2;
 
 pub use amend::{Amend, SlotState};
 pub use create::{CreateOptions, NewHeader};
