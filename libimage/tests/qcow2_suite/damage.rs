@@ -8,7 +8,8 @@ use libimage::storage::{FileOptions, Memory};
 
 use crate::tools::{Random, must, run, storage};
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
+    "cluster_size=4k,data_file=DATA",
     "cluster_size=16k,extended_l2=on",
     "cluster_size=512",
     "cluster_size=4k",
@@ -25,7 +26,9 @@ fn number(bytes: &[u8], at: usize) -> usize {
 /// An image with data, holes, compressed clusters and a snapshot.
 fn sound(file: &str, kind: &str, seed: u64) {
     let mut random = Random::new(seed);
-    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", kind, file, "2M"]);
+    let data = Path::new(file).with_extension("data");
+    let options = kind.replace("DATA", data.to_str().unwrap());
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &options, file, "2M"]);
     let mut commands = Vec::new();
     for _ in 0..12 {
         let (start, pattern) = (random.below(30) * 65536, random.below(255) + 1);
@@ -39,7 +42,7 @@ fn sound(file: &str, kind: &str, seed: u64) {
     commands.iter().for_each(|command| args.extend(["-c", &command[..]]));
     args.push(file);
     run("qemu-io", &args);
-    if seed.is_multiple_of(3) && !kind.contains("refcount_bits=4") {
+    if seed.is_multiple_of(3) && !kind.contains("refcount_bits=4") && !kind.contains("DATA") {
         must("qemu-img", &["snapshot", "-c", "s", file]);
         run("qemu-io", &["-f", "qcow2", "-c", "write -P 3 100k 300k", file]);
     }
@@ -181,6 +184,52 @@ fn only_leaks_are_repaired_when_only_leaks_are_asked_for() {
     assert_eq!((report.leaks_fixed, report.leaks), (1, 0));
     image.close().unwrap();
     assert_eq!(qemu_check(file).0, Some(0));
+}
+
+/// Damage that a write meets is remembered in the header, so that nobody goes on writing.
+#[test]
+fn damage_that_a_write_meets_is_marked() {
+    use libimage::Block;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("marked.qcow2");
+    let file = path.to_str().unwrap();
+    let options = ["cluster_size=4k", "cluster_size=16k,extended_l2=on"];
+    for (kind, extended) in options.into_iter().zip([false, true]) {
+        must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", kind, file, "2M"]);
+        must("qemu-io", &["-f", "qcow2", "-c", "write -P 3 0 1M", file]);
+        let bytes = std::fs::read(&path).unwrap();
+        let l1 = number(&bytes, 40);
+        let table = number(&bytes, l1) & 0x00ff_ffff_ffff_fe00;
+        let refcounts = number(&bytes, number(&bytes, 48));
+        // Whom the first entry points at instead: the middle of a cluster, the tables, nobody at all.
+        let mut cases =
+            vec![(table, 0x200u64), (table, 1 << 63 | l1 as u64), (table, 1 << 63 | table as u64)];
+        cases.push((table, 1 << 63 | refcounts as u64));
+        cases.push((l1, 1 << 63 | 0x200));
+        cases.push((l1, 1 << 63 | refcounts as u64));
+        if extended {
+            cases.push((table + 8, 1 << 32 | 1));
+        }
+        for (at, value) in cases {
+            let mut bad = bytes.clone();
+            let value = if value == 0x200 { number(&bad, at) as u64 + value } else { value };
+            bad[at..at + 8].copy_from_slice(&value.to_be_bytes());
+            std::fs::write(&path, &bad).unwrap();
+            let what = format!("{kind}: {value:#x} at {at:#x}");
+            let image = crate::tools::open(&path).unwrap();
+            let written = image.write_at(&[7; 512], 0).and_then(|()| image.flush());
+            assert!(written.is_err(), "{what}");
+            assert!(image.write_at(&[8; 512], 1 << 19).is_err(), "{what}: it goes on");
+            drop(image);
+            let after = std::fs::read(&path).unwrap();
+            assert_eq!(after[79] & 2, 2, "{what}: it is not marked");
+            // Nothing else has changed.
+            let differ =
+                bad.iter().zip(&after).enumerate().filter(|(at, (a, b))| *at != 79 && a != b).count();
+            assert_eq!(differ, 0, "{what}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }
 
 /// Bits flip anywhere: errors are fine, panics, endless work and foreign bytes are not.

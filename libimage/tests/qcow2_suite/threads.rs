@@ -178,6 +178,11 @@ fn play(image: &Qcow2, piece: u64, snapshots: bool, seed: u64) -> Vec<u8> {
 }
 
 fn stress(cluster_size: u64, piece: u64, snapshots: bool, seed: u64) {
+    let options = CreateOptions { cluster_size, ..CreateOptions::default() };
+    stress_with(options, piece, snapshots, seed);
+}
+
+fn stress_with(options: CreateOptions, piece: u64, snapshots: bool, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("shared.qcow2");
     let inner: Arc<dyn Block> = match seed % 2 {
@@ -186,7 +191,7 @@ fn stress(cluster_size: u64, piece: u64, snapshots: bool, seed: u64) {
     };
     let slow = Arc::new(Slow { inner: Arc::clone(&inner), turn: AtomicU64::new(seed) });
     let size = (piece * THREADS * 24).next_multiple_of(512);
-    let options = CreateOptions { cluster_size, size, ..CreateOptions::default() };
+    let options = CreateOptions { size, ..options };
     drop(Qcow2::create(Arc::clone(&slow) as Arc<dyn Block>, &options).unwrap());
     // The smallest cache: pages come and go all the time.
     let open = OpenOptions { cache_bytes: 0, ..OpenOptions::default() };
@@ -216,6 +221,25 @@ fn threads_own_whole_clusters() {
     for seed in 20..24 {
         stress(512, 512, false, seed);
         stress(4096, 4096, false, 10 + seed);
+    }
+}
+
+#[test]
+fn threads_share_subclusters() {
+    let subclusters =
+        |cluster_size| CreateOptions { cluster_size, extended_l2: true, ..CreateOptions::default() };
+    for seed in 60..63 {
+        stress_with(subclusters(16384), 300, false, seed);
+        stress_with(subclusters(16384), 512, seed == 61, 10 + seed);
+        stress_with(subclusters(65536), 3000, false, 20 + seed);
+    }
+}
+
+#[test]
+fn threads_keep_lazy_refcounts() {
+    for seed in 90..92 {
+        let options = CreateOptions { cluster_size: 4096, lazy_refcounts: true, ..CreateOptions::default() };
+        stress_with(options, 1000, seed == 91, seed);
     }
 }
 

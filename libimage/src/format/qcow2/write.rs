@@ -79,7 +79,8 @@ impl Qcow2 {
             if meta.is_claimed(&(cluster.0..cluster.0 + 1)) {
                 return Ok(Plan::Wait);
             }
-            if let Some((host, length)) = meta.in_place(at, length)? {
+            // Damage is dealt with where it can be marked.
+            if let Ok(Some((host, length))) = meta.in_place(at, length) {
                 return Ok(Plan::InPlace { host, length, _in_use: meta.freeing.in_use() });
             }
         }

@@ -66,8 +66,8 @@ impl Qcow2 {
         let claim = Claim::wait(self, cluster, 1)?;
         let mut meta = self.meta_write()?;
         meta.make_room()?;
-        let old = meta.entry(cluster)?;
-        let mapping = meta.decode(old, cluster).map_err(|error| meta.signal(error))?;
+        let entry = meta.entry(cluster).and_then(|entry| meta.decode(entry, cluster));
+        let mapping = entry.map_err(|error| meta.signal(error))?;
         match mapping {
             Mapping::Compressed(_) => {
                 // There is nothing but the whole to say this of.
@@ -78,7 +78,8 @@ impl Qcow2 {
             Mapping::Unallocated if !has_backing => {}
             _ => {
                 self.zero_raw_data(&range, how)?;
-                meta.publish(cluster, |old| L2Entry { map: old.map.with_zero(parts), ..old })?;
+                let published = meta.publish(cluster, |old| L2Entry { map: old.map.with_zero(parts), ..old });
+                published.map_err(|error| meta.signal(error))?;
             }
         }
         drop(meta);
@@ -130,7 +131,8 @@ impl Qcow2 {
             if let Clear::Zero(how) = how {
                 self.zero_raw_data(&bytes(step), how)?;
             }
-            let (done, by_hand) = meta.clear_run(cluster, step, end - cluster.0, how, has_backing)?;
+            let cleared = meta.clear_run(cluster, step, end - cluster.0, how, has_backing);
+            let (done, by_hand) = cleared.map_err(|error| meta.signal(error))?;
             drop(meta);
             if let Clear::Zero(how) = how
                 && done > step
@@ -187,7 +189,7 @@ impl Meta {
         for i in 0..count {
             let cluster = GuestCluster(first.0 + i);
             let old = self.entry(cluster)?;
-            let mapping = self.decode(old, cluster).map_err(|error| self.signal(error))?;
+            let mapping = self.decode(old, cluster)?;
             match replacement(old, mapping, how, has_backing, g) {
                 Replacement::Keep => {}
                 Replacement::Entry(new) => self.publish(cluster, |_| new)?,
