@@ -4,8 +4,6 @@
 //! Memory is taken only for parts of the file that something refers to, and nothing beyond the file's end
 //! is counted, so that no header can make a check large.
 
-use std::collections::HashMap;
-
 use super::check::{Fix, Report};
 use super::compress::is_valid_flag;
 use super::meta::Meta;
@@ -22,16 +20,26 @@ const CHUNK: u64 = 4096;
 pub(super) struct References {
     geometry: Geometry,
     file_size: u64,
-    chunks: HashMap<u64, Box<[u32]>>,
+    /// By number; of the chunks that nothing refers to only their absence is kept.
+    chunks: Vec<Option<Box<[u32]>>>,
+    /// Nothing is referred to twice, and every entry seen so far says so.
+    pub(super) all_owned: bool,
 }
 
 impl References {
     pub(super) fn new(geometry: Geometry, file_size: u64) -> Self {
-        References { geometry, file_size, chunks: HashMap::new() }
+        // Larger files than that are not checked.
+        let chunks = geometry.clusters_for(file_size).div_ceil(CHUNK).min(1 << 20);
+        let chunks = (0..chunks).map(|_| None).collect();
+        References { geometry, file_size, chunks, all_owned: true }
+    }
+
+    fn chunk(&self, number: u64) -> Option<&[u32]> {
+        self.chunks.get(number as usize)?.as_deref()
     }
 
     pub(super) fn get(&self, cluster: HostCluster) -> u64 {
-        let chunk = self.chunks.get(&(cluster.0 / CHUNK));
+        let chunk = self.chunk(cluster.0 / CHUNK);
         u64::from(chunk.and_then(|chunk| chunk.get((cluster.0 % CHUNK) as usize)).copied().unwrap_or(0))
     }
 
@@ -41,7 +49,7 @@ impl References {
         let end = self.geometry.clusters_for(self.file_size);
         let mut at = from.0;
         while at < end
-            && !self.chunks.contains_key(&(at / CHUNK))
+            && self.chunk(at / CHUNK).is_none()
             && matches!(meta.block_for(HostCluster(at)), Ok(None))
         {
             let block = self.geometry.refblock_entries();
@@ -52,10 +60,9 @@ impl References {
 
     /// Clusters that something refers to, in order.
     pub(super) fn touched(&self) -> impl Iterator<Item = HostCluster> {
-        let mut chunks: Vec<u64> = self.chunks.keys().copied().collect();
-        chunks.sort_unstable();
+        let chunks = (0u64..).zip(&self.chunks).filter(|(_, chunk)| chunk.is_some());
         chunks
-            .into_iter()
+            .map(|(number, _)| number)
             .flat_map(|chunk| (chunk * CHUNK..(chunk + 1) * CHUNK).map(HostCluster))
             .filter(|&cluster| self.get(cluster) > 0)
     }
@@ -74,9 +81,10 @@ impl References {
             return;
         }
         let (first, last) = (offset >> self.geometry.cluster_bits, (end - 1) >> self.geometry.cluster_bits);
+        let max = self.geometry.max_refcount().min(u64::from(u32::MAX));
         for cluster in first..=last {
-            let max = self.geometry.max_refcount().min(u64::from(u32::MAX));
-            let chunk = self.chunks.entry(cluster / CHUNK).or_insert_with(|| vec![0; CHUNK as usize].into());
+            let Some(chunk) = self.chunks.get_mut((cluster / CHUNK) as usize) else { continue };
+            let chunk = chunk.get_or_insert_with(|| vec![0; CHUNK as usize].into());
             let Some(count) = chunk.get_mut((cluster % CHUNK) as usize) else { continue };
             if u64::from(*count) >= max {
                 let start = cluster << self.geometry.cluster_bits;
@@ -86,6 +94,7 @@ impl References {
                 ));
                 continue;
             }
+            self.all_owned &= *count == 0;
             *count += 1;
         }
     }
@@ -125,8 +134,10 @@ impl Meta {
         fix: Option<Fix>,
     ) -> Result<()> {
         let g = self.geometry;
+        let mut table_bytes = vec![0; g.cluster_size() as usize];
         for &entry in l1.iter().filter(|&&entry| entry != 0) {
             let entry = L1Entry(entry);
+            references.all_owned &= entry.is_copied() || !active;
             if entry.has_reserved_bits() {
                 report.corruption(format!("ERROR found L1 entry with reserved bits set: {:x}", entry.0));
             }
@@ -144,7 +155,16 @@ impl Meta {
             if table.0 >= references.file_size {
                 continue;
             }
+            // Nothing is changed but by repairs: the whole table at once comes from the file.
             let mut expected = None;
+            if fix.is_none() {
+                read_padded(&*self.file, &mut table_bytes, table.0)?;
+                for index in 0..g.l2_entries() as usize {
+                    let Some(entry) = L2Entry::read(&table_bytes, index, g) else { break };
+                    check_entry(g, entry, active, &mut expected, references, report, fix);
+                }
+                continue;
+            }
             for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
                 let offset = table.0 + page;
                 for index in 0..g.entries_per_page() {
@@ -291,6 +311,7 @@ fn check_entry(
         return repaired;
     }
     if active {
+        references.all_owned &= entry.is_copied();
         report.allocated_clusters += 1;
         report.fragmented_clusters += u64::from(expected.is_some_and(|expected| expected != offset));
         *expected = Some(offset.saturating_add(g.cluster_size()));
