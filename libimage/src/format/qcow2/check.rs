@@ -157,12 +157,23 @@ impl Qcow2 {
                 meta.make_read_room();
             }
             let reference = references.get(cluster);
-            // Counts that lie together are read together.
+            // Counts that lie together are read together, and mostly all of them are right.
             if !(counts_from..counts_from + counts.len() as u64).contains(&cluster.0) {
                 counts_from = cluster.0;
                 if let Err(error) = meta.refcounts_from(cluster, &mut counts) {
                     report.check_error(format!("Can't get refcount for cluster {}: {error}", cluster.0));
                     counts.clear();
+                    continue;
+                }
+                let (length, piece) =
+                    references.piece(cluster, (counts.len() as u64).min(clusters - cluster.0));
+                counts.truncate(length as usize);
+                if piece.is_some_and(|piece| piece.iter().zip(&counts).all(|(&a, &b)| u64::from(a) == b)) {
+                    if let Some(last) = counts.iter().rposition(|&count| count > 0) {
+                        end = cluster.0 + last as u64 + 1;
+                    }
+                    next = HostCluster(cluster.0 + length);
+                    meta.make_read_room();
                     continue;
                 }
             }

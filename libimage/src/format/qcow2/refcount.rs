@@ -116,7 +116,13 @@ impl Meta {
             return Ok(());
         };
         let bytes = self.refcounts.blocks.load(&*self.file, block.saturating_add(page))?;
-        counts.extend((index..index + following as usize).map(|index| get(bytes, index, g.refcount_order)));
+        if g.refcount_order == 4 {
+            let (words, _) = bytes.as_chunks::<2>();
+            let words = words.iter().skip(index).take(following as usize);
+            counts.extend(words.map(|word| u64::from(u16::from_be_bytes(*word))));
+        } else {
+            counts.extend((index..index + following as usize).map(|i| get(bytes, i, g.refcount_order)));
+        }
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use super::meta::Meta;
 use super::refcount::BLOCK_OFFSET;
 use super::storage::{read_padded, read_table};
 use super::subcluster::Subclusters;
-use super::table::{L1Entry, L2Entry, Mapping};
-use super::units::{Geometry, HostCluster, HostOffset};
+use super::table::{COPIED, L1Entry, L2Entry, Mapping};
+use super::units::{Geometry, HostCluster, HostOffset, HostRun, MAX_HOST};
 use crate::error::Result;
 
 const CHUNK: u64 = 4096;
@@ -34,6 +34,11 @@ impl References {
         References { geometry, file_size, chunks, all_owned: true }
     }
 
+    /// The largest count is small: whether it is reached has to be looked at for every cluster.
+    fn is_crowded(&self) -> bool {
+        self.geometry.refcount_order < 4
+    }
+
     fn chunk(&self, number: u64) -> Option<&[u32]> {
         self.chunks.get(number as usize)?.as_deref()
     }
@@ -41,6 +46,38 @@ impl References {
     pub(super) fn get(&self, cluster: HostCluster) -> u64 {
         let chunk = self.chunk(cluster.0 / CHUNK);
         u64::from(chunk.and_then(|chunk| chunk.get((cluster.0 % CHUNK) as usize)).copied().unwrap_or(0))
+    }
+
+    /// How often `count` clusters from `first` on are referred to, as far as that is one piece of memory: at
+    /// least for one cluster. `None` if nothing refers to them.
+    pub(super) fn piece(&self, first: HostCluster, count: u64) -> (u64, Option<&[u32]>) {
+        let within = first.0 % CHUNK;
+        let count = count.min(CHUNK - within);
+        let piece =
+            self.chunk(first.0 / CHUNK).and_then(|c| c.get(within as usize..(within + count) as usize));
+        (count, piece)
+    }
+
+    /// Counts a reference to each of `count` neighbouring clusters that lie within the file and are far from
+    /// the largest count; false if that is not so, and nothing was counted then.
+    fn add_run(&mut self, first: u64, count: u64) -> bool {
+        let end = first.saturating_add(count);
+        if end > self.geometry.clusters_for(self.file_size) || self.is_crowded() {
+            return false;
+        }
+        let mut at = first;
+        while at < end {
+            let part = (end - at).min(CHUNK - at % CHUNK);
+            let Some(chunk) = self.chunks.get_mut((at / CHUNK) as usize) else { return true };
+            let chunk = chunk.get_or_insert_with(|| vec![0; CHUNK as usize].into());
+            let within = (at % CHUNK) as usize;
+            for count in chunk.get_mut(within..within + part as usize).unwrap_or_default() {
+                self.all_owned &= *count == 0;
+                *count = count.saturating_add(1);
+            }
+            at += part;
+        }
+        true
     }
 
     /// The first cluster from `from` on that something may refer to or that a refcount block counts. Large
@@ -159,9 +196,23 @@ impl Meta {
             let mut expected = None;
             if fix.is_none() {
                 read_padded(&*self.file, &mut table_bytes, table.0)?;
-                for index in 0..g.l2_entries() as usize {
+                let mut index = 0;
+                while index < g.l2_entries() as usize {
+                    let run = owned_run(&table_bytes, index, g);
+                    if run.count > 1 && references.add_run(run.first.0, run.count) {
+                        let start = g.host_start(run.first).0;
+                        if active {
+                            report.allocated_clusters += run.count;
+                            report.fragmented_clusters +=
+                                u64::from(expected.is_some_and(|expected| expected != start));
+                            expected = Some(start + (run.count << g.cluster_bits));
+                        }
+                        index += run.count as usize;
+                        continue;
+                    }
                     let Some(entry) = L2Entry::read(&table_bytes, index, g) else { break };
                     check_entry(g, entry, active, &mut expected, references, report, fix);
+                    index += 1;
                 }
                 continue;
             }
@@ -253,6 +304,25 @@ impl Meta {
         }
         Ok(())
     }
+}
+
+/// Clusters of the file that neighbouring entries from `index` on map one after the other, all of them
+/// plain data and marked as owned. Of other entries there are none.
+fn owned_run(table: &[u8], index: usize, g: Geometry) -> HostRun {
+    let none = HostRun { first: HostCluster(0), count: 0 };
+    if g.extended || g.data_file {
+        return none;
+    }
+    let (entries, _) = table.as_chunks::<8>();
+    let mut words = entries.get(index..).unwrap_or_default().iter().map(|word| u64::from_be_bytes(*word));
+    let Some(first) = words.next() else { return none };
+    let host = HostOffset(first & !COPIED);
+    if first & COPIED == 0 || host.0 == 0 || !g.is_aligned(host.0) || host.0 >= MAX_HOST {
+        return none;
+    }
+    let step = g.cluster_size();
+    let following = words.zip(1u64..).take_while(|&(word, i)| word == first.wrapping_add(i * step)).count();
+    HostRun { first: g.host_cluster(host), count: following as u64 + 1 }
 }
 
 /// Counts what one entry refers to, and reports what is wrong with it. Returns what it should be instead
