@@ -123,10 +123,50 @@ pub(super) struct Unpacked {
     bytes: Arc<[u8]>,
 }
 
-/// Where the last compressed cluster ended.
-#[derive(Debug, Clone, Copy)]
+/// Clusters whose end is still free, beside the one that was written last.
+const MAX_RESTS: usize = 16;
+
+/// Where compressed clusters can go without taking a host cluster into use.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tail {
-    next: HostOffset,
+    /// Behind the last one.
+    next: Option<HostOffset>,
+    /// What remained of host clusters that could not be continued: from there to their ends.
+    rests: Vec<HostOffset>,
+}
+
+impl Tail {
+    /// Takes the smallest rest that holds `length` bytes out of the list.
+    fn take_rest(&mut self, length: u64, g: Geometry) -> Option<HostOffset> {
+        let left = |rest: &HostOffset| g.cluster_size() - g.within(rest.0);
+        let fitting = self.rests.iter().enumerate().filter(|(_, rest)| left(rest) >= length);
+        let (index, _) = fitting.min_by_key(|(_, rest)| left(rest))?;
+        Some(self.rests.swap_remove(index))
+    }
+
+    /// `length` bytes at `offset`, a place from here, are taken.
+    fn continue_at(&mut self, offset: HostOffset, length: u64, g: Geometry) {
+        let end = HostOffset(offset.0 + length);
+        if self.next == Some(offset) {
+            self.next = Some(end);
+        } else if !g.is_aligned(end.0) {
+            self.rests.push(end);
+        }
+    }
+
+    /// Writing goes on elsewhere.
+    fn keep_rest(&mut self, g: Geometry) {
+        if let Some(next) = self.next.take().filter(|next| !g.is_aligned(next.0)) {
+            self.rests.push(next);
+        }
+        if self.rests.len() > MAX_RESTS {
+            // The one with the least room is the least use.
+            let least = self.rests.iter().enumerate().max_by_key(|(_, rest)| g.within(rest.0));
+            if let Some(index) = least.map(|(index, _)| index) {
+                self.rests.swap_remove(index);
+            }
+        }
+    }
 }
 
 /// Host bytes for one compressed cluster, given back unless published.
@@ -156,33 +196,53 @@ impl Meta {
     /// Takes `length` bytes for compressed data, with a reference to each cluster touched.
     fn allocate_bytes(&mut self, length: u64) -> Result<(HostOffset, HostRun)> {
         let g = self.geometry;
-        if let Some(tail) = self.tail {
-            // A tail at the start of a cluster that is not ours has nothing to share.
-            let run = touched_by(tail.next, length, g);
-            let shared = !g.is_aligned(tail.next.0);
-            if shared && run.count == 1 && self.refcount(run.first)? < g.max_refcount() {
+        let mut tail = self.tail.take().unwrap_or_default();
+        let place = match tail.next.filter(|next| !g.is_aligned(next.0)) {
+            Some(next) if self.can_continue(next, length)? => Some(next),
+            _ => tail.take_rest(length, g),
+        };
+        if let Some(offset) = place {
+            let run = touched_by(offset, length, g);
+            if self.refcount(run.first)? < g.max_refcount() {
                 self.add_reference(run.first)?;
-                return Ok((tail.next, run));
-            }
-            if shared && run.count == 2 && self.refcount(run.first)? < g.max_refcount() {
-                // Straddling works only if the neighbour is free.
-                let second = HostCluster(run.first.0 + 1);
-                if second.0 < self.counted_clusters()
-                    && self.block_for(second)?.is_some()
-                    && self.refcount(second)? == 0
-                {
-                    self.check_overlap(HostRun::one(second))?;
-                    self.add_reference(run.first)?;
-                    if let Err(error) = self.set_refcount(second, 1) {
-                        self.give_back(HostRun::one(run.first));
-                        return Err(error);
-                    }
-                    return Ok((tail.next, run));
+                let taken = match run.count {
+                    1 => Ok(()),
+                    _ => self.set_refcount(HostCluster(run.first.0 + 1), 1),
+                };
+                if let Err(error) = taken {
+                    self.give_back(HostRun::one(run.first));
+                    return Err(error);
                 }
+                tail.continue_at(offset, length, g);
+                self.tail = Some(tail);
+                return Ok((offset, run));
             }
         }
         let run = self.allocate(1)?;
-        Ok((g.host_start(run.first), run))
+        let offset = g.host_start(run.first);
+        // What is left of the cluster before may do for something smaller.
+        tail.keep_rest(g);
+        tail.next = Some(HostOffset(offset.0 + length));
+        self.tail = Some(tail);
+        Ok((offset, run))
+    }
+
+    /// True if `length` bytes from `next` on end in its cluster, or in the one behind it and that is free.
+    fn can_continue(&mut self, next: HostOffset, length: u64) -> Result<bool> {
+        let run = touched_by(next, length, self.geometry);
+        let second = HostCluster(run.first.0 + 1);
+        if run.count == 1 {
+            return Ok(true);
+        }
+        if run.count > 2
+            || second.0 >= self.counted_clusters()
+            || self.block_for(second)?.is_none()
+            || self.refcount(second)? > 0
+        {
+            return Ok(false);
+        }
+        self.check_overlap(HostRun::one(second))?;
+        Ok(true)
     }
 }
 
@@ -265,8 +325,6 @@ impl Qcow2 {
             meta.make_room()?;
             meta.l2_for_write(cluster)?;
             let (offset, touched) = meta.allocate_bytes(packed.len() as u64)?;
-            let next = HostOffset(offset.0 + packed.len() as u64);
-            meta.tail = Some(Tail { next });
             (PackedPlace { image: self, offset, touched: Some(touched) }, meta.freeing.in_use())
         };
         write_all(&*self.file, packed, place.offset.0)?;

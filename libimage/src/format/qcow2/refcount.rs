@@ -106,6 +106,26 @@ impl Meta {
         Ok(get(bytes, index, self.geometry.refcount_order))
     }
 
+    /// The counts of `cluster` and of those after it that lie in the same page: at least one.
+    pub(super) fn refcounts_from(&mut self, cluster: HostCluster, counts: &mut Vec<u64>) -> Result<()> {
+        counts.clear();
+        let g = self.geometry;
+        let (page, index, following) = place(g, cluster.0);
+        let Some(block) = self.block_for(cluster)? else {
+            counts.resize(following as usize, 0);
+            return Ok(());
+        };
+        let bytes = self.refcounts.blocks.load(&*self.file, block.saturating_add(page))?;
+        if g.refcount_order == 4 {
+            let (words, _) = bytes.as_chunks::<2>();
+            let words = words.iter().skip(index).take(following as usize);
+            counts.extend(words.map(|word| u64::from(u16::from_be_bytes(*word))));
+        } else {
+            counts.extend((index..index + following as usize).map(|i| get(bytes, i, g.refcount_order)));
+        }
+        Ok(())
+    }
+
     /// Sets a count whose block exists.
     pub(super) fn set_refcount(&mut self, cluster: HostCluster, value: u64) -> Result<()> {
         let Some(block) = self.block_for(cluster)? else {

@@ -4,16 +4,14 @@
 //! Memory is taken only for parts of the file that something refers to, and nothing beyond the file's end
 //! is counted, so that no header can make a check large.
 
-use std::collections::HashMap;
-
 use super::check::{Fix, Report};
 use super::compress::is_valid_flag;
 use super::meta::Meta;
 use super::refcount::BLOCK_OFFSET;
 use super::storage::{read_padded, read_table};
 use super::subcluster::Subclusters;
-use super::table::{L1Entry, L2Entry, Mapping};
-use super::units::{Geometry, HostCluster, HostOffset};
+use super::table::{COPIED, L1Entry, L2Entry, Mapping};
+use super::units::{Geometry, HostCluster, HostOffset, HostRun, MAX_HOST};
 use crate::error::Result;
 
 const CHUNK: u64 = 4096;
@@ -22,17 +20,64 @@ const CHUNK: u64 = 4096;
 pub(super) struct References {
     geometry: Geometry,
     file_size: u64,
-    chunks: HashMap<u64, Box<[u32]>>,
+    /// By number; of the chunks that nothing refers to only their absence is kept.
+    chunks: Vec<Option<Box<[u32]>>>,
+    /// Nothing is referred to twice, and every entry seen so far says so.
+    pub(super) all_owned: bool,
 }
 
 impl References {
     pub(super) fn new(geometry: Geometry, file_size: u64) -> Self {
-        References { geometry, file_size, chunks: HashMap::new() }
+        // Larger files than that are not checked.
+        let chunks = geometry.clusters_for(file_size).div_ceil(CHUNK).min(1 << 20);
+        let chunks = (0..chunks).map(|_| None).collect();
+        References { geometry, file_size, chunks, all_owned: true }
+    }
+
+    /// The largest count is small: whether it is reached has to be looked at for every cluster.
+    fn is_crowded(&self) -> bool {
+        self.geometry.refcount_order < 4
+    }
+
+    fn chunk(&self, number: u64) -> Option<&[u32]> {
+        self.chunks.get(number as usize)?.as_deref()
     }
 
     pub(super) fn get(&self, cluster: HostCluster) -> u64 {
-        let chunk = self.chunks.get(&(cluster.0 / CHUNK));
+        let chunk = self.chunk(cluster.0 / CHUNK);
         u64::from(chunk.and_then(|chunk| chunk.get((cluster.0 % CHUNK) as usize)).copied().unwrap_or(0))
+    }
+
+    /// How often `count` clusters from `first` on are referred to, as far as that is one piece of memory: at
+    /// least for one cluster. `None` if nothing refers to them.
+    pub(super) fn piece(&self, first: HostCluster, count: u64) -> (u64, Option<&[u32]>) {
+        let within = first.0 % CHUNK;
+        let count = count.min(CHUNK - within);
+        let piece =
+            self.chunk(first.0 / CHUNK).and_then(|c| c.get(within as usize..(within + count) as usize));
+        (count, piece)
+    }
+
+    /// Counts a reference to each of `count` neighbouring clusters that lie within the file and are far from
+    /// the largest count; false if that is not so, and nothing was counted then.
+    fn add_run(&mut self, first: u64, count: u64) -> bool {
+        let end = first.saturating_add(count);
+        if end > self.geometry.clusters_for(self.file_size) || self.is_crowded() {
+            return false;
+        }
+        let mut at = first;
+        while at < end {
+            let part = (end - at).min(CHUNK - at % CHUNK);
+            let Some(chunk) = self.chunks.get_mut((at / CHUNK) as usize) else { return true };
+            let chunk = chunk.get_or_insert_with(|| vec![0; CHUNK as usize].into());
+            let within = (at % CHUNK) as usize;
+            for count in chunk.get_mut(within..within + part as usize).unwrap_or_default() {
+                self.all_owned &= *count == 0;
+                *count = count.saturating_add(1);
+            }
+            at += part;
+        }
+        true
     }
 
     /// The first cluster from `from` on that something may refer to or that a refcount block counts. Large
@@ -41,7 +86,7 @@ impl References {
         let end = self.geometry.clusters_for(self.file_size);
         let mut at = from.0;
         while at < end
-            && !self.chunks.contains_key(&(at / CHUNK))
+            && self.chunk(at / CHUNK).is_none()
             && matches!(meta.block_for(HostCluster(at)), Ok(None))
         {
             let block = self.geometry.refblock_entries();
@@ -52,10 +97,9 @@ impl References {
 
     /// Clusters that something refers to, in order.
     pub(super) fn touched(&self) -> impl Iterator<Item = HostCluster> {
-        let mut chunks: Vec<u64> = self.chunks.keys().copied().collect();
-        chunks.sort_unstable();
+        let chunks = (0u64..).zip(&self.chunks).filter(|(_, chunk)| chunk.is_some());
         chunks
-            .into_iter()
+            .map(|(number, _)| number)
             .flat_map(|chunk| (chunk * CHUNK..(chunk + 1) * CHUNK).map(HostCluster))
             .filter(|&cluster| self.get(cluster) > 0)
     }
@@ -74,9 +118,10 @@ impl References {
             return;
         }
         let (first, last) = (offset >> self.geometry.cluster_bits, (end - 1) >> self.geometry.cluster_bits);
+        let max = self.geometry.max_refcount().min(u64::from(u32::MAX));
         for cluster in first..=last {
-            let max = self.geometry.max_refcount().min(u64::from(u32::MAX));
-            let chunk = self.chunks.entry(cluster / CHUNK).or_insert_with(|| vec![0; CHUNK as usize].into());
+            let Some(chunk) = self.chunks.get_mut((cluster / CHUNK) as usize) else { continue };
+            let chunk = chunk.get_or_insert_with(|| vec![0; CHUNK as usize].into());
             let Some(count) = chunk.get_mut((cluster % CHUNK) as usize) else { continue };
             if u64::from(*count) >= max {
                 let start = cluster << self.geometry.cluster_bits;
@@ -86,6 +131,7 @@ impl References {
                 ));
                 continue;
             }
+            self.all_owned &= *count == 0;
             *count += 1;
         }
     }
@@ -125,8 +171,10 @@ impl Meta {
         fix: Option<Fix>,
     ) -> Result<()> {
         let g = self.geometry;
+        let mut table_bytes = vec![0; g.cluster_size() as usize];
         for &entry in l1.iter().filter(|&&entry| entry != 0) {
             let entry = L1Entry(entry);
+            references.all_owned &= entry.is_copied() || !active;
             if entry.has_reserved_bits() {
                 report.corruption(format!("ERROR found L1 entry with reserved bits set: {:x}", entry.0));
             }
@@ -144,7 +192,30 @@ impl Meta {
             if table.0 >= references.file_size {
                 continue;
             }
+            // Nothing is changed but by repairs: the whole table at once comes from the file.
             let mut expected = None;
+            if fix.is_none() {
+                read_padded(&*self.file, &mut table_bytes, table.0)?;
+                let mut index = 0;
+                while index < g.l2_entries() as usize {
+                    let run = owned_run(&table_bytes, index, g);
+                    if run.count > 1 && references.add_run(run.first.0, run.count) {
+                        let start = g.host_start(run.first).0;
+                        if active {
+                            report.allocated_clusters += run.count;
+                            report.fragmented_clusters +=
+                                u64::from(expected.is_some_and(|expected| expected != start));
+                            expected = Some(start + (run.count << g.cluster_bits));
+                        }
+                        index += run.count as usize;
+                        continue;
+                    }
+                    let Some(entry) = L2Entry::read(&table_bytes, index, g) else { break };
+                    check_entry(g, entry, active, &mut expected, references, report, fix);
+                    index += 1;
+                }
+                continue;
+            }
             for page in (0..g.cluster_size()).step_by(g.page_size() as usize) {
                 let offset = table.0 + page;
                 for index in 0..g.entries_per_page() {
@@ -235,6 +306,25 @@ impl Meta {
     }
 }
 
+/// Clusters of the file that neighbouring entries from `index` on map one after the other, all of them
+/// plain data and marked as owned. Of other entries there are none.
+fn owned_run(table: &[u8], index: usize, g: Geometry) -> HostRun {
+    let none = HostRun { first: HostCluster(0), count: 0 };
+    if g.extended || g.data_file {
+        return none;
+    }
+    let (entries, _) = table.as_chunks::<8>();
+    let mut words = entries.get(index..).unwrap_or_default().iter().map(|word| u64::from_be_bytes(*word));
+    let Some(first) = words.next() else { return none };
+    let host = HostOffset(first & !COPIED);
+    if first & COPIED == 0 || host.0 == 0 || !g.is_aligned(host.0) || host.0 >= MAX_HOST {
+        return none;
+    }
+    let step = g.cluster_size();
+    let following = words.zip(1u64..).take_while(|&(word, i)| word == first.wrapping_add(i * step)).count();
+    HostRun { first: g.host_cluster(host), count: following as u64 + 1 }
+}
+
 /// Counts what one entry refers to, and reports what is wrong with it. Returns what it should be instead
 /// if that is to be repaired.
 fn check_entry(
@@ -291,6 +381,7 @@ fn check_entry(
         return repaired;
     }
     if active {
+        references.all_owned &= entry.is_copied();
         report.allocated_clusters += 1;
         report.fragmented_clusters += u64::from(expected.is_some_and(|expected| expected != offset));
         *expected = Some(offset.saturating_add(g.cluster_size()));

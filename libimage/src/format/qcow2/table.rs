@@ -7,7 +7,7 @@ use super::subcluster::Subclusters;
 use super::units::{Geometry, HostOffset, HostRun};
 
 /// The reference count of what the entry points at is exactly one.
-const COPIED: u64 = 1 << 63;
+pub(super) const COPIED: u64 = 1 << 63;
 const COMPRESSED: u64 = 1 << 62;
 const ZERO: u64 = 1;
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
