@@ -5,13 +5,14 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 AGENT_TARGET := x86_64-unknown-linux-gnu
 AGENT := $(TARGET)/release/libexec/guestd
 
-.PHONY: all build demo test bench check clean help appliance
+.PHONY: all build demo test bench check clean help appliance install
 
 all: build
 
 help:
 	@echo 'make build      programs, in $(TARGET)/release'
 	@echo 'make appliance  the machine that works on guests, in the user'"'"'s cache'
+	@echo 'make install    what was built, in PREFIX (/usr/local)'
 	@echo 'make demo       build a Debian guest, look into it, change it, convert it'
 	@echo 'make test       all tests (20 minutes at most)'
 	@echo 'make bench      side by side with qemu-img'
@@ -30,6 +31,16 @@ $(AGENT): FORCE
 
 appliance: build
 	$(TARGET)/release/appliance build
+
+PREFIX ?= /usr/local
+PROGRAMS := appliance guestfish img virt-cat virt-filesystems virt-ls vmm-mini
+
+# Also without having been root for the build.
+install:
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec $(DESTDIR)$(PREFIX)/share/man/man1
+	install $(addprefix $(TARGET)/release/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install $(AGENT) $(DESTDIR)$(PREFIX)/libexec
+	$(TARGET)/release/img man > $(DESTDIR)$(PREFIX)/share/man/man1/img.1
 
 demo: build
 	@scripts/install-packages demo

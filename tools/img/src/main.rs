@@ -17,6 +17,7 @@ mod getopt;
 mod hash;
 mod image;
 mod info;
+mod man;
 mod map;
 mod measure;
 mod options;
@@ -46,6 +47,7 @@ const COMMANDS: &[Command] = &[
     diff::DIFF,
     hash::COMMAND,
     info::COMMAND,
+    man::COMMAND,
     map::COMMAND,
     measure::COMMAND,
     diff::PATCH,
