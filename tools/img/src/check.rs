@@ -10,7 +10,7 @@ use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
-use crate::getopt::{Name, opt};
+use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
 use crate::repair::{self, Care, Repaired};
 use crate::text;
@@ -25,14 +25,13 @@ pub(crate) const COMMAND: Command = Command {
         opt('f', "format", "FMT", "format of the image; guessed if not given"),
         opt('T', "cache", "MODE", "cache mode of the image (default writeback)"),
         opt('r', "repair", "leaks|all", "repair leaked clusters, or all errors"),
-        opt('\0', "dry-run", "", "with -r: tell what would be repaired, change nothing"),
-        opt(
-            '\0',
+        ours("dry-run", "", "with -r: tell what would be repaired, change nothing"),
+        ours(
             "undo",
             "FILE",
             "with -r: keep in FILE what is changed (default FILENAME.undo); alone: put it back",
         ),
-        opt('\0', "no-undo", "", "with -r: keep nothing of what is changed"),
+        ours("no-undo", "", "with -r: keep nothing of what is changed"),
         opt('\0', "output", "human|json", "how to print (default human)"),
         OBJECT,
         opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),

@@ -15,7 +15,7 @@ use libimage::open::{Image, OpenOptions};
 use self::target::Job;
 use crate::arguments::{Command, HELP, OBJECT, Words, string};
 use crate::create::format_for_making;
-use crate::getopt::{Name, opt};
+use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
 use crate::options::{Given, number, print_help, size_argument};
 use crate::{snapshot, text};
@@ -65,8 +65,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('\0', "target-is-zero", "", "the target, which exists (-n), reads as zeroes"),
         opt('\0', "bitmaps", "", ""),
         opt('\0', "skip-broken-bitmaps", "", ""),
-        opt(
-            '\0',
+        ours(
             "resume",
             "",
             "continue where an earlier run with --resume was interrupted, or begin such a run",

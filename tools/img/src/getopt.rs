@@ -13,6 +13,8 @@ pub(crate) struct Opt {
     long: &'static str,
     value: Option<&'static str>,
     help: &'static str,
+    /// Scripts of qemu-img do not know it.
+    ours: bool,
 }
 
 /// An option: its letter and its long name (`'\0'` and `""` for none), the name of its value (`""` if it
@@ -23,7 +25,14 @@ pub(crate) const fn opt(letter: char, long: &'static str, value: &'static str, h
         long,
         value: if value.is_empty() { None } else { Some(value) },
         help,
+        ours: false,
     }
+}
+
+/// An option that qemu-img does not have. It has to be written out, so that what scripts cut short means what it
+/// always meant.
+pub(crate) const fn ours(long: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { ours: true, ..opt('\0', long, value, help) }
 }
 
 impl Opt {
@@ -146,7 +155,8 @@ impl<'a> Getopt<'a> {
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
             return Ok(exact);
         }
-        let near: Vec<&Opt> = long().filter(|option| option.long.as_bytes().starts_with(name)).collect();
+        let near = long().filter(|option| !option.ours && option.long.as_bytes().starts_with(name));
+        let near: Vec<&Opt> = near.collect();
         match near[..] {
             [] => Err(format!("unrecognized option '--{shown}'")),
             [first, ref others @ ..] if others.iter().all(|other| other.is_like(first)) => Ok(first),

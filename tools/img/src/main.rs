@@ -15,6 +15,7 @@ mod diff;
 mod encryption;
 mod getopt;
 mod hash;
+mod holders;
 mod image;
 mod info;
 mod man;
@@ -73,7 +74,13 @@ fn main() -> ExitCode {
     }
     match error.downcast_ref::<Usage>() {
         Some(usage) => eprintln!("{usage}"),
-        None => text::error(&cli::error::full_chain(&error)),
+        None => {
+            text::error(&cli::error::full_chain(&error));
+            // Scripts of qemu-img know its words, and no more.
+            if let Some(help) = holders::help(&error).filter(|_| text::program() != "qemu-img") {
+                eprintln!("{help}");
+            }
+        }
     }
     ExitCode::FAILURE
 }
