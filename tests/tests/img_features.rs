@@ -33,8 +33,6 @@ qemu-img map --output json d.q
 qemu-img map dr.q
 qemu-img map --output json dr.q
 qemu-img map od.q
-== part 2
-! SETUP
 qemu-img map --output json od.q
 qemu-img map l.q
 qemu-img map --output json --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=l.q,encrypt.key-secret=s0
@@ -55,8 +53,6 @@ qemu-img measure -O luks --object secret,id=s0,data=abc -o key-secret=s0 e.q
 qemu-img measure -O luks --object secret,id=s0,data=abc -o key-secret=s1 e.q
 qemu-img measure -O luks --object secret,id=s0,data=abc -o key-secret=s0,cipher-alg=aes-128 --size 1G
 qemu-img measure -O qcow2 --size 1G -o encrypt.format=luks
-== part 3
-! SETUP
 qemu-img measure -O qcow2 --size 1G --object secret,id=s0,data=x -o encrypt.format=luks,encrypt.key-secret=s0
 qemu-img measure -O qcow2 --size 1G --object secret,id=s0,data=x -o encrypt.format=luks,encrypt.key-secret=s0,cluster_size=4k
 qemu-img measure -O qcow2 --size 1G -o encrypt.format=aes
