@@ -112,13 +112,28 @@ impl Rebase<'_> {
             let bytes = old.get(at..end).unwrap_or_default();
             let offset = range.start + at as u64;
             match group.first() {
-                Some(Need::Zeroes) => {
-                    self.top.write_zeroes(offset..offset + bytes.len() as u64, Zero::MayUnmap)?;
-                }
+                Some(Need::Zeroes) => self.zero(bytes, offset)?,
                 Some(Need::Data) => self.write(bytes, offset, unit)?,
                 _ => {}
             }
             at = end;
+        }
+        Ok(())
+    }
+
+    /// Makes zeroes the image's own. Where it reads as zeroes already it may see nothing to do, and where its version
+    /// has no mark for them either: what is still missing is written.
+    fn zero(&self, zeroes: &[u8], offset: u64) -> Result<()> {
+        let end = offset + zeroes.len() as u64;
+        self.top.write_zeroes(offset..end, Zero::MayUnmap)?;
+        let mut at = offset;
+        while at < end {
+            let extent = self.top.status(at..end)?;
+            let length = extent.length.clamp(1, end - at);
+            if extent.depth > 0 || !extent.present {
+                self.top.write_at(zeroes.get(..length as usize).unwrap_or_default(), at)?;
+            }
+            at += length;
         }
         Ok(())
     }
@@ -221,11 +236,17 @@ mod tests {
 
     #[test]
     fn zeroes_of_nobody_become_the_images_own() {
+        for version in [2, 3] {
+            zeroes_stay(version);
+        }
+    }
+
+    fn zeroes_stay(version: u32) {
         let size = 1 << 20;
         let new = Arc::new(Memory::new(size));
         new.write_at(&vec![1; size as usize], 0).unwrap();
         let file: Arc<dyn Block> = Arc::new(Memory::new(0));
-        let options = CreateOptions { size, ..CreateOptions::default() };
+        let options = CreateOptions { size, version, ..CreateOptions::default() };
         Qcow2::create(Arc::clone(&file), &options).unwrap();
         let top = Qcow2::open(file, OpenOptions::default()).unwrap();
         top.write_at(&[3; 70_000], 100_000).unwrap();

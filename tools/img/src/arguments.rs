@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
+use libimage::format::Format;
 use libimage::spec::{Objects, object_help};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -228,8 +229,16 @@ fn global_words(words: &[OsString]) -> usize {
     count.min(words.len())
 }
 
+/// The version of qemu-img whose commands, options and output these are.
+const LIKE_QEMU: &str = "10.0.13";
+
+/// Under the name `qemu-img` the first version is the one that scripts ask for.
 fn version() -> String {
-    format!("{} version {} (Diskwright)\n", text::program(), env!("CARGO_PKG_VERSION"))
+    let (program, own) = (text::program(), env!("CARGO_PKG_VERSION"));
+    match program {
+        "qemu-img" => format!("{program} version {LIKE_QEMU} (Diskwright {own})\n"),
+        _ => format!("{program} version {own} (Diskwright, in the manner of qemu-img {LIKE_QEMU})\n"),
+    }
 }
 
 fn help(commands: &[Command]) -> String {
@@ -243,7 +252,12 @@ fn help(commands: &[Command]) -> String {
     for command in commands {
         out += &format!("  {} - {}\n", command.name, command.about);
     }
-    out + "\nSupported image formats:\n\n  luks qcow2 raw\n"
+    let mut formats: Vec<&str> = Format::ALL.into_iter().map(Format::name).collect();
+    formats.extend(["file", "host_device", "null-aio", "null-co"]);
+    formats.sort_unstable();
+    let formats = formats.join(" ");
+    // Scripts look for either line.
+    out + &format!("\nSupported image formats:\n\n  {formats}\n\nSupported formats: {formats}\n")
 }
 
 fn command_help(command: &Command) -> String {

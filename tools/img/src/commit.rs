@@ -68,7 +68,8 @@ fn run(words: Words) -> Result<ExitCode> {
     let Some(below) = image.below(depth) else { bail!("Image does not have a backing file") };
     let progress = Percent::new(quiet || !progress);
     let manner = Manner { bytes_per_second: rate.filter(|&rate| rate > 0), ..Manner::plain(processors()) };
-    commit::commit(image.block(), &*below.block(), depth, &manner, &progress)?;
+    let storage = below.storage().map(|storage| &**storage);
+    commit::commit(image.block(), &*below.block(), storage, depth, &manner, &progress)?;
     if !drop && let Some(qcow2) = image.qcow2() {
         qcow2.make_empty().with_context(|| format!("Could not empty '{}'", file.display()))?;
     }

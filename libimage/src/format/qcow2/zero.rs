@@ -166,7 +166,7 @@ impl Qcow2 {
 impl Meta {
     /// Clears up to `count` entries of one table. Returns how many are done, and whether the one after
     /// them has to be written as zeroes instead. Absent tables may be passed over up to `all` clusters.
-    fn clear_run(
+    pub(super) fn clear_run(
         &mut self,
         first: GuestCluster,
         count: u64,
