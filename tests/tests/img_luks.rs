@@ -1005,4 +1005,35 @@ qemu-img check --object secret,id=s0,data=abc --object secret,id=s1,data=def --o
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=a
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 n
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -f qcow2 -o encrypt.state=active x
+== other changes
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' -c 'write -P 8 512k 1k' -c 'write -z 200k 64k' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc -o compat=0.10 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o compat=1.1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o refcount_bits=64 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o lazy_refcounts=on --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o size=2M --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img info x
+== other changes over a backing file
+! qemu-img create -q base.raw 1M; qemu-io -f raw -c 'write -P 9 0 1M' base.raw > /dev/null; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 -b base.raw -F raw x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' -c 'write -P 8 512k 1k' -c 'write -z 200k 64k' > /dev/null
+qemu-img amend --object secret,id=s0,data=abc -o compat=0.10 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o compat=1.1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o refcount_bits=64 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o lazy_refcounts=on --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img amend --object secret,id=s0,data=abc -o size=2M --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img info x
+== LUKS version 2
+! truncate -s 20M v; printf abc > k; cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file k v
+qemu-img info v
+qemu-img info -f luks v
+~ status, stdout, stderr: version 2 can be read here
+qemu-img convert --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=v -O raw y
+~ status, stderr, images: version 2 can be read here
+qemu-img amend --object secret,id=s0,data=abc --image-opts -o state=inactive,keyslot=0 driver=luks,key-secret=s0,file.filename=v
+~ stderr: version 2 can be read here
+== a data file
+! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,data_file=d x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' -c 'write -P 8 512k 1k' > /dev/null
+qemu-img map --output=json --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img check --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
+qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O raw y
+qemu-img create --object secret,id=s0,data=abc -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,data_file=e z 1M
 "#;
