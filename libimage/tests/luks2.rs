@@ -105,6 +105,33 @@ fn volumes_of_cryptsetup_are_read() {
 }
 
 #[test]
+fn data_that_cryptsetup_encrypted_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, key) = (directory.path().join("volume"), directory.path().join("key"));
+    std::fs::write(&key, "first").unwrap();
+    let plain: Vec<u8> = (0..2u32 << 20).map(|i| (i / 97 + i / 4096) as u8).collect();
+    for (sector, cipher) in
+        [("512", "aes-xts-plain64"), ("4096", "aes-xts-plain64"), ("2048", "aes-cbc-plain64")]
+    {
+        let mut bytes = plain.clone();
+        // Room for the header, which goes in front of the data.
+        bytes.resize(plain.len() + (32 << 20), 0);
+        std::fs::write(&path, bytes).unwrap();
+        let pbkdf = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--reduce-device-size", "32M"];
+        let how = ["--sector-size", sector, "--cipher", cipher, "--key-file", shown(&key), shown(&path)];
+        run("cryptsetup", &[&["reencrypt", "-q", "--encrypt", "--type", "luks2"], &pbkdf[..], &how].concat());
+        let file = FileStorage::open(&path, FileOptions { read_only: true, ..Default::default() }).unwrap();
+        let image = Luks::open(Arc::new(file), None, Some(b"first"), true).unwrap();
+        for (offset, length) in [(0, plain.len()), (1, 1), (4095, 2), (511, 10_000), (70_000, 123_457)] {
+            let mut buf = vec![0; length];
+            image.read_at(&mut buf, offset as u64).unwrap();
+            assert!(buf == plain[offset..offset + length], "{sector} {cipher} {offset}");
+        }
+        assert_eq!(image.limits().alignment.to_string(), sector);
+    }
+}
+
+#[test]
 fn one_sound_copy_of_the_header_is_enough() {
     let volume = Volume::new();
     let sound = std::fs::read(&volume.path).unwrap();
@@ -175,7 +202,7 @@ fn metadata_that_asks_for_too_much_is_refused() {
         (r#""stripes":4000"#, r#""stripes":4000000000"#.to_owned(), "stripes"),
         (r#""stripes":4000"#, r#""stripes":0"#.to_owned(), "stripes"),
         (r#""key_size":64"#, r#""key_size":4000000000"#.to_owned(), "stripes"),
-        (r#""sector_size":512"#, r#""sector_size":4096"#.to_owned(), "sectors of 4096"),
+        (r#""sector_size":512"#, r#""sector_size":8192"#.to_owned(), "Sectors of 8192"),
         (r#""offset":"2097152""#, r#""offset":"9223372036854775808""#.to_owned(), ""),
         (r#""offset":"2097152""#, r#""offset":"x""#.to_owned(), "no offset"),
         (r#""size":"dynamic""#, r#""size":"18446744073709551615""#.to_owned(), ""),

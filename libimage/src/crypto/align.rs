@@ -5,7 +5,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::SECTOR;
+use super::{MAX_SECTOR, SECTOR};
 use crate::error::Result;
 
 /// What one step of a long request covers: small enough for the processor's cache.
@@ -37,16 +37,17 @@ impl Edges {
     }
 }
 
-/// Reads any bytes by `read`ing whole sectors.
+/// Reads any bytes by `read`ing whole sectors of `sector` bytes, at most [`MAX_SECTOR`].
 pub(crate) fn read(
     buf: &mut [u8],
     offset: u64,
+    sector: usize,
     mut read: impl FnMut(&mut [u8], u64) -> Result<()>,
 ) -> Result<()> {
     let (mut rest, mut at) = (buf, offset);
     while !rest.is_empty() {
-        let inside = (at % SECTOR as u64) as usize;
-        let whole = if inside == 0 { rest.len() - rest.len() % SECTOR } else { 0 };
+        let inside = (at % sector as u64) as usize;
+        let whole = if inside == 0 { rest.len() - rest.len() % sector } else { 0 };
         if whole > 0 {
             let (part, later) = rest.split_at_mut(whole);
             read(part, at)?;
@@ -54,11 +55,12 @@ pub(crate) fn read(
             rest = later;
             continue;
         }
-        let mut sector = [0; SECTOR];
-        read(&mut sector, at - inside as u64)?;
-        let length = rest.len().min(SECTOR - inside);
+        let mut bytes = [0; MAX_SECTOR];
+        let bytes = bytes.get_mut(..sector).unwrap_or_default();
+        read(bytes, at - inside as u64)?;
+        let length = rest.len().min(sector - inside);
         let (part, later) = rest.split_at_mut(length);
-        part.copy_from_slice(sector.get(inside..inside + length).unwrap_or_default());
+        part.copy_from_slice(bytes.get(inside..inside + length).unwrap_or_default());
         at += length as u64;
         rest = later;
     }
@@ -115,7 +117,14 @@ mod tests {
         };
         for (offset, length) in [(0, 512), (1, 1), (511, 2), (100, 3000), (512, 700), (0, 4096), (4095, 1)] {
             let mut buf = vec![0; length];
-            read(&mut buf, offset, fetch).unwrap();
+            for sector in [512, 1024, 4096] {
+                buf.fill(0);
+                read(&mut buf, offset, sector, |buf, at| {
+                    assert!(at.is_multiple_of(sector as u64) && buf.len().is_multiple_of(sector));
+                    fetch(buf, at)
+                })
+                .unwrap();
+            }
             assert_eq!(buf, disk.borrow()[offset as usize..][..length]);
             let mut expected = disk.borrow().clone();
             expected[offset as usize..][..length].fill(0xa5);

@@ -19,7 +19,7 @@ mod xts;
 pub(crate) use base64::base64;
 pub use cipher::{CipherAlg, CipherMode};
 pub use hash::HashAlg;
-pub use sector::{IvGen, SECTOR, SectorCipher};
+pub use sector::{IvGen, MAX_SECTOR, SECTOR, SectorCipher};
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// Bytes of a sector of LUKS1 and qcow2; offsets and lengths are multiples of it.
 pub const SECTOR: usize = 512;
+/// The largest sectors of LUKS2, in bytes.
+pub const MAX_SECTOR: usize = 4096;
 
 /// How a sector's number becomes an initialisation vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,7 @@ enum Numbers {
 pub struct SectorCipher {
     engine: Engine,
     numbers: Numbers,
+    sector: usize,
 }
 
 impl SectorCipher {
@@ -70,6 +73,24 @@ impl SectorCipher {
         ivgen_hash: Option<HashAlg>,
         key: &[u8],
     ) -> Result<Self> {
+        Self::with_sector(alg, mode, ivgen, ivgen_hash, key, SECTOR)
+    }
+
+    /// The same for sectors of `sector` bytes, which are still numbered as if they had [`SECTOR`].
+    ///
+    /// # Errors
+    /// The same, and for sectors that are not a power of two from [`SECTOR`] to [`MAX_SECTOR`].
+    pub fn with_sector(
+        alg: CipherAlg,
+        mode: CipherMode,
+        ivgen: IvGen,
+        ivgen_hash: Option<HashAlg>,
+        key: &[u8],
+        sector: usize,
+    ) -> Result<Self> {
+        if !sector.is_power_of_two() || !(SECTOR..=MAX_SECTOR).contains(&sector) {
+            return Err(Error::Invalid(format!("Sectors of {sector} bytes are not supported")));
+        }
         check_mode(alg, mode)?;
         let engine = match mode {
             CipherMode::Xts => {
@@ -89,16 +110,16 @@ impl SectorCipher {
                 Numbers::Essiv(alg.for_essiv(salt.len())?.wide(&salt)?)
             }
         };
-        Ok(SectorCipher { engine, numbers })
+        Ok(SectorCipher { engine, numbers, sector })
     }
 
     /// Encrypts `data`, whole sectors of which the first has the number `first`.
     pub fn encrypt(&self, first: u64, data: &mut [u8]) {
-        let size = SECTOR;
+        let (size, step) = (self.sector, (self.sector / SECTOR) as u64);
         match &self.engine {
-            Engine::Xts(xts) => xts.encrypt(data, size, |n| self.wide_iv(first.wrapping_add(n))),
+            Engine::Xts(xts) => xts.encrypt(data, size, |n| self.wide_iv(first.wrapping_add(n * step))),
             Engine::Wide(mode, cipher) => {
-                let (cipher, iv) = (&**cipher, |n| self.wide_iv(first.wrapping_add(n)));
+                let (cipher, iv) = (&**cipher, |n| self.wide_iv(first.wrapping_add(n * step)));
                 match mode {
                     CipherMode::Ctr => modes::ctr(cipher, data, size, iv),
                     CipherMode::Cbc => modes::cbc_encrypt(cipher, data, size, iv),
@@ -106,7 +127,7 @@ impl SectorCipher {
                 }
             }
             Engine::Narrow(mode, cipher) => {
-                let (cipher, iv) = (&**cipher, |n| self.narrow_iv(first.wrapping_add(n)));
+                let (cipher, iv) = (&**cipher, |n| self.narrow_iv(first.wrapping_add(n * step)));
                 match mode {
                     CipherMode::Ctr => modes::ctr(cipher, data, size, iv),
                     CipherMode::Cbc => modes::cbc_encrypt(cipher, data, size, iv),
@@ -118,11 +139,11 @@ impl SectorCipher {
 
     /// The reverse of [`SectorCipher::encrypt`].
     pub fn decrypt(&self, first: u64, data: &mut [u8]) {
-        let size = SECTOR;
+        let (size, step) = (self.sector, (self.sector / SECTOR) as u64);
         match &self.engine {
-            Engine::Xts(xts) => xts.decrypt(data, size, |n| self.wide_iv(first.wrapping_add(n))),
+            Engine::Xts(xts) => xts.decrypt(data, size, |n| self.wide_iv(first.wrapping_add(n * step))),
             Engine::Wide(mode, cipher) => {
-                let (cipher, iv) = (&**cipher, |n| self.wide_iv(first.wrapping_add(n)));
+                let (cipher, iv) = (&**cipher, |n| self.wide_iv(first.wrapping_add(n * step)));
                 match mode {
                     CipherMode::Ctr => modes::ctr(cipher, data, size, iv),
                     CipherMode::Cbc => modes::cbc_decrypt(cipher, data, size, iv),
@@ -130,7 +151,7 @@ impl SectorCipher {
                 }
             }
             Engine::Narrow(mode, cipher) => {
-                let (cipher, iv) = (&**cipher, |n| self.narrow_iv(first.wrapping_add(n)));
+                let (cipher, iv) = (&**cipher, |n| self.narrow_iv(first.wrapping_add(n * step)));
                 match mode {
                     CipherMode::Ctr => modes::ctr(cipher, data, size, iv),
                     CipherMode::Cbc => modes::cbc_decrypt(cipher, data, size, iv),

@@ -139,7 +139,7 @@ fn shell(directory: &Path, command: &str, first_in_path: Option<&Path>) -> Resul
     // Nothing here takes long; who hangs should not keep everybody waiting.
     let mut shell = Command::new("timeout");
     shell
-        .args(["-s", "KILL", "60", "bash", "-c", command])
+        .args(["-s", "KILL", "120", "bash", "-c", command])
         .current_dir(directory)
         .env("PATH", path)
         .env("TZ", "UTC");

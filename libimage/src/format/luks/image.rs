@@ -29,6 +29,8 @@ pub struct Luks {
     length: Option<u64>,
     /// What is added to the number of a sector.
     tweak: u64,
+    /// Bytes of a sector.
+    sector: usize,
     edges: Edges,
     read_only: bool,
 }
@@ -77,6 +79,7 @@ impl Luks {
             payload,
             length: None,
             tweak: 0,
+            sector: SECTOR,
             edges: Edges::default(),
             read_only: read_only || file.is_read_only(),
             file,
@@ -99,6 +102,7 @@ impl Luks {
             payload: payload.offset,
             length: payload.size,
             tweak: payload.tweak,
+            sector: payload.sector,
             edges: Edges::default(),
             read_only: true,
             file,
@@ -142,7 +146,7 @@ impl Luks {
     }
 
     /// The number that the sector at `offset` of the payload is encrypted under.
-    fn sector(&self, offset: u64) -> u64 {
+    fn number(&self, offset: u64) -> u64 {
         (offset / SECTOR as u64).wrapping_add(self.tweak)
     }
 
@@ -170,7 +174,7 @@ impl Luks {
             if !stored.is_empty() {
                 self.file.read_at(stored, place)?;
             }
-            cipher.decrypt(self.sector(at), part);
+            cipher.decrypt(self.number(at), part);
         }
         Ok(())
     }
@@ -180,7 +184,7 @@ impl Luks {
         for (part, at) in buf.chunks(STEP).zip((offset..).step_by(STEP)) {
             encrypted.clear();
             encrypted.extend_from_slice(part);
-            cipher.encrypt(self.sector(at), &mut encrypted);
+            cipher.encrypt(self.number(at), &mut encrypted);
             self.complete_last_sector(self.payload + at + part.len() as u64)?;
             self.file.write_at(&encrypted, self.payload + at)?;
         }
@@ -203,13 +207,17 @@ fn lock(header: &Mutex<Header>) -> MutexGuard<'_, Header> {
 impl Block for Luks {
     fn size(&self) -> u64 {
         let stored = self.length.unwrap_or(self.file.size().saturating_sub(self.payload));
-        stored.checked_next_multiple_of(SECTOR as u64).unwrap_or(stored)
+        match &self.header {
+            Version::One(_) => stored.checked_next_multiple_of(SECTOR as u64).unwrap_or(stored),
+            // Nobody can have used a part of the last sector.
+            Version::Two(_) => stored - stored % self.sector as u64,
+        }
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         check_range(self, offset, buf.len() as u64)?;
         let (_, cipher) = self.unlocked()?;
-        align::read(buf, offset, |buf, at| self.read_sectors(cipher, buf, at))
+        align::read(buf, offset, self.sector, |buf, at| self.read_sectors(cipher, buf, at))
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -254,7 +262,7 @@ impl Block for Luks {
     }
 
     fn limits(&self) -> Limits {
-        Limits { alignment: SECTOR as u32, preferred: 1 << 20, growable: false, zero_init: false }
+        Limits { alignment: self.sector as u32, preferred: 1 << 20, growable: false, zero_init: false }
     }
 
     fn is_read_only(&self) -> bool {

@@ -13,7 +13,7 @@ use super::header::{MAGIC, spec_of};
 use super::info::{Info, SlotInfo};
 use super::keyslot::MasterKey;
 use crate::block::Block;
-use crate::crypto::{HashAlg, SECTOR, Secret, SectorCipher, base64, split};
+use crate::crypto::{HashAlg, MAX_SECTOR, SECTOR, Secret, SectorCipher, base64, split};
 use crate::error::{Error, Result};
 
 const SECOND_MAGIC: [u8; 6] = *b"SKUL\xba\xbe";
@@ -148,6 +148,8 @@ pub(super) struct Payload {
     pub(super) size: Option<u64>,
     /// What is added to the number of a sector.
     pub(super) tweak: u64,
+    /// Bytes of a sector.
+    pub(super) sector: usize,
     encryption: String,
     segment: String,
 }
@@ -201,10 +203,6 @@ impl Header2 {
         if segment.integrity.is_some() {
             return refuse("LUKS2 volumes with integrity protection are not supported");
         }
-        if segment.sector_size as usize != SECTOR {
-            let size = segment.sector_size;
-            return refuse(format!("LUKS2 volumes with sectors of {size} bytes are not supported"));
-        }
         let payload = Payload {
             offset: number(&segment.offset, "offset")?,
             size: match segment.size.as_str() {
@@ -212,11 +210,15 @@ impl Header2 {
                 size => Some(number(size, "size")?),
             },
             tweak: if segment.iv_tweak.is_empty() { 0 } else { number(&segment.iv_tweak, "number")? },
+            sector: segment.sector_size as usize,
             encryption: segment.encryption.clone(),
             segment: name.clone(),
         };
         if !payload.offset.is_multiple_of(SECTOR as u64) {
             return refuse("LUKS2 header: the segment does not begin at a sector");
+        }
+        if !payload.sector.is_power_of_two() || !(SECTOR..=MAX_SECTOR).contains(&payload.sector) {
+            return refuse(format!("Sectors of {} bytes are not supported", payload.sector));
         }
         Ok(Header2 { uuid, metadata, payload })
     }
@@ -227,7 +229,7 @@ impl Header2 {
 
     /// What encrypts the payload.
     pub(super) fn payload_cipher(&self, key: &MasterKey) -> Result<SectorCipher> {
-        cipher(&self.payload.encryption, key.bytes())
+        cipher(&self.payload.encryption, key.bytes(), self.payload.sector)
     }
 
     /// The digest that tells the payload's key.
@@ -309,7 +311,7 @@ impl Keyslot {
         if let Some(part) = material.get_mut(..there).filter(|part| !part.is_empty()) {
             area.read_at(part, at)?;
         }
-        cipher(place.encryption.as_deref().unwrap_or_default(), &key)?.decrypt(0, &mut material);
+        cipher(place.encryption.as_deref().unwrap_or_default(), &key, SECTOR)?.decrypt(0, &mut material);
         let hash = hash(af.hash.as_deref().unwrap_or_default())?;
         let material = material.get(..bytes).unwrap_or_default();
         Ok(MasterKey::new(split::merge(hash, material, length as usize)))
@@ -362,9 +364,9 @@ fn bounded(iterations: u32) -> Result<()> {
 }
 
 /// The cipher that a specification such as `aes-xts-plain64` means, with its key.
-fn cipher(spec: &str, key: &[u8]) -> Result<SectorCipher> {
+fn cipher(spec: &str, key: &[u8], sector: usize) -> Result<SectorCipher> {
     let (alg, mode, ivgen, ivgen_hash) = spec_of(spec, key.len())?;
-    SectorCipher::new(alg, mode, ivgen, ivgen_hash, key)
+    SectorCipher::with_sector(alg, mode, ivgen, ivgen_hash, key, sector)
 }
 
 /// The fixed part of the header at `at`, if the file has so much.

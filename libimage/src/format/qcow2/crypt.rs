@@ -140,7 +140,7 @@ impl Crypt {
         let cipher = self.cipher(image)?;
         // Both positions are at the same place within a sector: clusters are whole sectors.
         let to_guest = guest.wrapping_sub(host.0);
-        align::read(buf, host.0, |buf, at| {
+        align::read(buf, host.0, SECTOR, |buf, at| {
             for (part, at) in buf.chunks_mut(STEP).zip((at..).step_by(STEP)) {
                 fetch(part, at)?;
                 cipher.decrypt(self.sector(at, at.wrapping_add(to_guest)), part);
