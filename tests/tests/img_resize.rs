@@ -8,6 +8,11 @@ fn resize() {
     compare(CASES).unwrap();
 }
 
+#[test]
+fn subclusters_and_data_files() {
+    compare(SUBCLUSTERS_AND_DATA_FILES).unwrap();
+}
+
 const CASES: &str = r#"
 == raw f -1M
 ! qemu-img create -q base.raw 4M; qemu-io -f raw -c 'write -P 3 1M 1M' base.raw >/dev/null; truncate -s 1000 odd.raw; truncate -s 0 zero.raw; qemu-img create -q -f qcow2 s.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' s.q >/dev/null; mkdir sub
@@ -655,4 +660,168 @@ qemu-img resize --preallocation=full c.q 9M
 qemu-img resize --shrink a.q 600k
 qemu-img resize --shrink b.q 1M
 qemu-img resize --shrink c.q 512
+"#;
+
+const SUBCLUSTERS_AND_DATA_FILES: &str = r#"
+== extended_l2=on
+! qemu-img create -f qcow2 -o extended_l2=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize --shrink f.qcow2 1088k
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+== extended_l2=on,cluster_size=16k
+! qemu-img create -f qcow2 -o extended_l2=on,cluster_size=16k f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize --shrink f.qcow2 1088k
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+== extended_l2=on,preallocation=metadata
+! qemu-img create -f qcow2 -o extended_l2=on,preallocation=metadata f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize --shrink f.qcow2 1088k
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+== extended_l2=on, metadata
+! qemu-img create -f qcow2 -o extended_l2=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=metadata f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2
+stat -c %s f.qcow2
+qemu-img resize --preallocation=metadata --shrink f.qcow2 1M
+== cluster_size=64k, metadata
+! qemu-img create -f qcow2 -o cluster_size=64k f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=metadata f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2
+stat -c %s f.qcow2
+qemu-img resize --preallocation=metadata --shrink f.qcow2 1M
+== over a backing file, metadata
+! qemu-img create -f raw b.raw 9M && qemu-io -f raw -c 'write 0 9M' b.raw && qemu-img create -f qcow2 -o extended_l2=on -b b.raw -F raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=metadata f.qcow2 10M
+qemu-img check f.qcow2 | grep -v end
+qemu-io -c 'read -P 0 3M 7M' f.qcow2 | head -1
+== a data file, metadata
+! qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=metadata f.qcow2 5M
+stat -c '%s %b' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== a raw data file, metadata
+! qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=metadata f.qcow2 5M
+stat -c '%s' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== extended_l2=on, falloc
+! qemu-img create -f qcow2 -o extended_l2=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=falloc f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | head -1
+qemu-img resize --preallocation=falloc --shrink f.qcow2 1M
+== cluster_size=64k, falloc
+! qemu-img create -f qcow2 -o cluster_size=64k f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=falloc f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | head -1
+qemu-img resize --preallocation=falloc --shrink f.qcow2 1M
+== over a backing file, falloc
+! qemu-img create -f raw b.raw 9M && qemu-io -f raw -c 'write 0 9M' b.raw && qemu-img create -f qcow2 -o extended_l2=on -b b.raw -F raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=falloc f.qcow2 10M
+qemu-img check f.qcow2 | head -1
+qemu-io -c 'read -P 0 3M 7M' f.qcow2 | head -1
+== a data file, falloc
+! qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=falloc f.qcow2 5M
+stat -c '%s %b' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== a raw data file, falloc
+! qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=falloc f.qcow2 5M
+stat -c '%s' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== extended_l2=on, full
+! qemu-img create -f qcow2 -o extended_l2=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=full f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | head -1
+qemu-img resize --preallocation=full --shrink f.qcow2 1M
+== cluster_size=64k, full
+! qemu-img create -f qcow2 -o cluster_size=64k f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=full f.qcow2 5M
+qemu-img map --output=json f.qcow2 | tail -1 | tr -d ' ' | sed 's/,"offset.*//'
+qemu-img check f.qcow2 | head -1
+qemu-img resize --preallocation=full --shrink f.qcow2 1M
+== over a backing file, full
+! qemu-img create -f raw b.raw 9M && qemu-io -f raw -c 'write 0 9M' b.raw && qemu-img create -f qcow2 -o extended_l2=on -b b.raw -F raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=full f.qcow2 10M
+qemu-img check f.qcow2 | head -1
+qemu-io -c 'read -P 0 3M 7M' f.qcow2 | head -1
+== a data file, full
+! qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=full f.qcow2 5M
+stat -c '%s %b' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== a raw data file, full
+! qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize --preallocation=full f.qcow2 5M
+stat -c '%s' d.raw
+qemu-img check f.qcow2
+qemu-img map --output=json f.qcow2 | tr -d ' ' | tail -1
+== data_file=d.raw
+! qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img map f.qcow2
+qemu-img resize --shrink f.qcow2 1088k
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+cp d.raw e.raw; rm d.raw; qemu-img resize f.qcow2 3M
+qemu-img info f.qcow2 | grep data
+qemu-img check f.qcow2
+qemu-img map f.qcow2
+== data_file=d.raw,data_file_raw=on
+! qemu-img create -f qcow2 -o data_file=d.raw,data_file_raw=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img map f.qcow2
+qemu-img resize --shrink f.qcow2 1088k
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+cp d.raw e.raw; rm d.raw; qemu-img resize f.qcow2 3M
+qemu-img info f.qcow2 | grep data
+qemu-img check f.qcow2
+qemu-img map f.qcow2
+== data_file=d.raw,extended_l2=on
+! qemu-img create -f qcow2 -o data_file=d.raw,extended_l2=on f.qcow2 3M && qemu-io -c 'write -P 3 1M 300k' f.qcow2
+qemu-img resize f.qcow2 5M
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img map f.qcow2
+qemu-img resize --shrink f.qcow2 1088k
+stat -c %s d.raw
+qemu-img check f.qcow2 | grep -v end
+qemu-img resize f.qcow2 2M
+qemu-io -c 'read -P 0 1088k 960k' f.qcow2 | head -1
+cp d.raw e.raw; rm d.raw; qemu-img resize f.qcow2 3M
+qemu-img info f.qcow2 | grep data
+qemu-img check f.qcow2
+qemu-img map f.qcow2
 "#;

@@ -186,6 +186,30 @@ fn only_leaks_are_repaired_when_only_leaks_are_asked_for() {
     assert_eq!(qemu_check(file).0, Some(0));
 }
 
+/// Snapshots know nothing of a data file: who finds both says so, as QEMU does.
+#[test]
+fn snapshots_beside_a_data_file_are_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("a.qcow2"), dir.path().join("b.qcow2"));
+    let data = dir.path().join("data");
+    let options = format!("data_file={}", data.to_str().unwrap());
+    must("qemu-img", &["create", "-q", "-f", "qcow2", "-o", &options, path.to_str().unwrap(), "1M"]);
+    must("qemu-img", &["create", "-q", "-f", "qcow2", other.to_str().unwrap(), "1M"]);
+    must("qemu-img", &["snapshot", "-c", "s", other.to_str().unwrap()]);
+    // The other's snapshot table and L1 table, with their counts, in an image of the same layout.
+    let (mut bytes, from) = (std::fs::read(&path).unwrap(), std::fs::read(&other).unwrap());
+    bytes.resize(bytes.len().next_multiple_of(65536), 0);
+    bytes.extend_from_slice(&from[bytes.len()..]);
+    bytes[60..72].copy_from_slice(&from[60..72]);
+    let counts = number(&bytes, number(&bytes, 48));
+    bytes[counts..counts + 16].copy_from_slice(&from[counts..counts + 16]);
+    std::fs::write(&path, &bytes).unwrap();
+    let (status, found, messages) = qemu_check(path.to_str().unwrap());
+    let ours = our_check(&path).unwrap();
+    assert_eq!((status, found), (Some(2), Some((ours.corruptions, ours.leaks, ours.check_errors))));
+    assert_eq!(ours.messages, messages.lines().collect::<Vec<_>>());
+}
+
 /// Damage that a write meets is remembered in the header, so that nobody goes on writing.
 #[test]
 fn damage_that_a_write_meets_is_marked() {

@@ -307,7 +307,7 @@ impl Qcow2 {
     pub(super) fn write_packed(&self, offset: u64, packed: &[u8]) -> Result<()> {
         let g = self.geometry;
         if g.data_file {
-            return Err(Error::unsupported(self.file.name(), "Operation not supported"));
+            return Err(Error::Invalid("Operation not supported".to_owned()));
         }
         if !g.is_aligned(offset) || packed.is_empty() || packed.len() as u64 >= g.cluster_size() {
             let what = format!(
@@ -355,7 +355,7 @@ impl Qcow2 {
             return Err(Error::unsupported(self.file.name(), what));
         }
         if self.geometry.data_file {
-            return Err(Error::unsupported(self.file.name(), "Operation not supported"));
+            return Err(Error::Invalid("Operation not supported".to_owned()));
         }
         match Compressor::new(self.compression, self.geometry, None).compress(data) {
             Some(packed) => self.write_packed(offset, &packed),

@@ -248,6 +248,7 @@ impl Qcow2 {
             if size > 0 {
                 image.resize(size, options.preallocation)?;
             }
+            image.begin_data_file(size, options.preallocation)?;
             image.flush()?;
             return Ok(image);
         };
@@ -257,7 +258,6 @@ impl Qcow2 {
         if options.preallocation != Preallocation::Off {
             image.preallocate(0, size, options.preallocation)?;
         }
-        image.begin_data_file(size, options.preallocation)?;
         image.flush()?;
         Ok(image)
     }

@@ -11,28 +11,23 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 512;
 const CHUNK_BITS: u64 = CHUNK as u64 * 8;
 
+/// The bits of a chunk; `None` when all are set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Chunk {
-    Ones,
-    Bits(Box<[u8; CHUNK]>),
-}
+struct Chunk(Option<Box<[u8; CHUNK]>>);
 
 impl Chunk {
+    const ONES: Chunk = Chunk(None);
+
+    fn zeroes() -> Self {
+        Chunk(Some(Box::new([0; CHUNK])))
+    }
+
     fn byte(&self, index: usize) -> u8 {
-        match self {
-            Chunk::Ones => 0xff,
-            Chunk::Bits(bytes) => bytes.get(index).copied().unwrap_or(0),
-        }
+        self.0.as_ref().map_or(0xff, |bytes| bytes.get(index).copied().unwrap_or(0))
     }
 
     fn bytes(&mut self) -> &mut [u8; CHUNK] {
-        if *self == Chunk::Ones {
-            *self = Chunk::Bits(Box::new([0xff; CHUNK]));
-        }
-        match self {
-            Chunk::Bits(bytes) => bytes,
-            Chunk::Ones => unreachable!("it was replaced above"),
-        }
+        self.0.get_or_insert_with(|| Box::new([0xff; CHUNK]))
     }
 }
 
@@ -86,10 +81,10 @@ impl DirtyBits {
             let index = at / CHUNK_BITS;
             let end = ((index + 1) * CHUNK_BITS).min(range.end);
             if end - at == CHUNK_BITS {
-                self.chunks.insert(index, Chunk::Ones);
+                self.chunks.insert(index, Chunk::ONES);
             } else {
-                let chunk = self.chunks.entry(index).or_insert_with(|| Chunk::Bits(Box::new([0; CHUNK])));
-                if *chunk != Chunk::Ones {
+                let chunk = self.chunks.entry(index).or_insert_with(|| Chunk::zeroes());
+                if *chunk != Chunk::ONES {
                     set_in(chunk.bytes(), (at % CHUNK_BITS) as usize, (end - at) as usize);
                 }
             }
@@ -191,9 +186,9 @@ impl DirtyBits {
                 target.copy_from_slice(part);
             }
             if chunk.iter().all(|&byte| byte == 0xff) {
-                self.chunks.insert(index, Chunk::Ones);
+                self.chunks.insert(index, Chunk::ONES);
             } else if chunk.iter().any(|&byte| byte != 0) {
-                self.chunks.insert(index, Chunk::Bits(chunk));
+                self.chunks.insert(index, Chunk(Some(chunk)));
             }
         }
         self.trim();

@@ -6,6 +6,8 @@
 //!
 //! Where to read on: [`units`] has the offsets and sizes, [`header`] and [`table`] what is on disk. A read
 //! goes [`image`] -> [`read`] -> [`map`]; a write [`image`] -> [`write`] -> [`alloc`] and [`refcount`].
+//! Bytes of guest data go through [`data`], which knows where they lie and how. Clusters in parts are the
+//! business of [`subcluster`], dirty bitmaps that of [`bitmaps`].
 //! [`commit`] keeps the order in which metadata reaches the file, which is what keeps data safe.
 
 mod alloc;

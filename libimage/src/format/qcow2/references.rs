@@ -146,6 +146,9 @@ impl Meta {
         let l1 = self.l1.clone();
         references.add(self.header.l1_offset, l1.len() as u64 * 8, report);
         self.count_tables(&l1, true, &mut references, report, fix)?;
+        if g.data_file && !self.snapshots.is_empty() {
+            report.corruption(format!("ERROR {} snapshots in image with data file", self.snapshots.len()));
+        }
         for snapshot in self.snapshots.clone() {
             references.add(snapshot.l1_offset, u64::from(snapshot.l1_size) * 8, report);
             let l1 = read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize)?;

@@ -89,10 +89,6 @@ impl Qcow2 {
         if let Some(&known) = self.sparse_data.get() {
             return Ok(known);
         }
-        if self.geometry.data_file {
-            // Its counts say nothing about a file of its own, and looking there is never asked for.
-            return Ok(false);
-        }
         let stored = self.file.allocated_bytes().unwrap_or(u64::MAX);
         let sparse = stored < self.file.size() && {
             let stored = stored / self.geometry.cluster_size();
