@@ -17,7 +17,7 @@ impl Mount {
     fn new(mkfs: &str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let image = directory.path().join("fs");
-        std::fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(2 << 30).unwrap();
         let image = image.display().to_string();
         let mut arguments = options.to_vec();
         arguments.push(&image);

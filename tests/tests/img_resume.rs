@@ -17,9 +17,12 @@ impl Case {
         let case = Case { directory: tempfile::tempdir().unwrap(), options };
         let raw = case.path("d.raw");
         peer("qemu-img", &["create", "-q", &raw, "80M"]);
-        for command in ["write -P 7 0 30M", "write -P 9 40M 70k", "write -P 8 50M 20M"] {
+        for command in ["write -P 7 30M 70k", "write -P 8 50M 20M"] {
             peer("qemu-io", &["-f", "raw", "-c", command, &raw]);
         }
+        // What cannot be packed, so that there is something to see while it goes on.
+        let noise = format!("of={raw}");
+        peer("dd", &["if=/dev/urandom", &noise, "bs=1M", "count=28", "conv=notrunc", "status=none"]);
         case
     }
 

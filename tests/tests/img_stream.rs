@@ -75,7 +75,9 @@ fn images_are_read_from_a_pipe() {
     for (index, source) in sources.iter().enumerate() {
         let original = if index + 1 == sources.len() { "late" } else { "d.raw" };
         for target in ["-O raw", "-O qcow2", "-c -O qcow2", "-O qcow2 -o cluster_size=2M"] {
-            // The first one has nothing by which it could be recognised as raw for certain.
+            if source.contains("cluster_size=4k") && target.starts_with("-c") {
+                continue;
+            }
             let line = format!("rm -f late; {{ {source}; }} | $IMG convert {target} - o");
             shell(directory.path(), &line).unwrap_or_else(|e| panic!("{line}: {e}"));
             same(directory.path(), original, "o");
@@ -96,6 +98,10 @@ fn what_cannot_be_done_in_one_pass_is_refused_and_leaves_nothing() {
     let refused = [
         ("head -c 1000000 q | $IMG convert - o", "the stream ends before"),
         ("cat top | $IMG convert - o", "backing file"),
+        (
+            "qemu-img convert -O qcow2 -o cluster_size=4k q s; cat s | $IMG convert -c -O qcow2 - o",
+            "clusters that are not larger",
+        ),
         ("cat q | $IMG convert -l s - o", "from beginning to end"),
         ("cat q | $IMG convert - q o", "from beginning to end"),
         ("cat q | $IMG convert -n - o", "-n cannot be used"),
