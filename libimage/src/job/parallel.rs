@@ -17,6 +17,9 @@ pub(super) struct Division {
     pub(super) workers: usize,
 }
 
+/// Deals with one segment; the buffer is the worker's own.
+pub(super) type Work<'a> = dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<()> + Sync + 'a;
+
 /// Calls `work` for all segments, in order of their beginning but from several threads, each with a buffer
 /// that it keeps. `skip` is asked before each segment where the next work is, from a position on: what lies
 /// between needs none. No segment is begun after one has failed.
@@ -26,7 +29,7 @@ pub(super) struct Division {
 pub(super) fn each_segment(
     division: &Division,
     skip: &(dyn Fn(u64) -> Result<u64> + Sync),
-    work: &(dyn Fn(Range<u64>, &mut Vec<u8>) -> Result<()> + Sync),
+    work: &Work<'_>,
 ) -> Result<()> {
     let &Division { size, segment, workers } = division;
     let next = Mutex::new(0u64);

@@ -125,11 +125,9 @@ impl Percent {
 
     /// Prints the last percentage and ends the line.
     pub fn finish(&self) {
-        if let Show::Line = self.show {
-            if !self.finished.swap(true, Ordering::Relaxed) {
-                print(100.0);
-                let _ = writeln!(std::io::stdout());
-            }
+        if matches!(self.show, Show::Line) && !self.finished.swap(true, Ordering::Relaxed) {
+            print(100.0);
+            let _ = writeln!(std::io::stdout());
         }
         self.end_bar();
     }
