@@ -4,15 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use libimage::Error;
-
-/// Sentences that help whoever meets somebody else's lock; nothing for other errors.
-pub(crate) fn help(error: &anyhow::Error) -> Option<String> {
-    let file = error.chain().find_map(|cause| match cause.downcast_ref::<Error>() {
-        Some(Error::Locked { file, .. }) => Some(file.clone()),
-        _ => None,
-    })?;
-    let holders = holders(Path::new(&file));
+/// Sentences that help whoever meets somebody else's lock, told by the words of the message; nothing for other
+/// errors.
+pub(crate) fn help(message: &str) -> Option<String> {
+    let (_, file) = message.split_once("Is another process using the image [")?;
+    let (file, _) = file.rsplit_once("]?")?;
+    let holders = holders(Path::new(file));
     let who = match holders.len() {
         0 => "The system does not tell who uses it; it may be on another machine, or in another container"
             .to_owned(),

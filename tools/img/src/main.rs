@@ -75,9 +75,10 @@ fn main() -> ExitCode {
     match error.downcast_ref::<Usage>() {
         Some(usage) => eprintln!("{usage}"),
         None => {
-            text::error(&cli::error::full_chain(&error));
+            let message = cli::error::full_chain(&error);
+            text::error(&message);
             // Scripts of qemu-img know its words, and no more.
-            if let Some(help) = holders::help(&error).filter(|_| text::program() != "qemu-img") {
+            if let Some(help) = holders::help(&message).filter(|_| text::program() != "qemu-img") {
                 eprintln!("{help}");
             }
         }
