@@ -222,5 +222,4 @@ qemu-img check c.q
 ! qemu-img snapshot -c a s.q; qemu-img bitmap --add s.q b0
 qemu-img snapshot -a a s.q
 qemu-img snapshot -c b s.q
-~ images: bitmaps that are not kept up to date are given up
 "#;
