@@ -125,7 +125,7 @@ fn copy(
     let built = build(replacement.storage(), layout, length).with_context(said)?;
     let part = Slice::new(source, range.start, length)?;
     let target = built.block();
-    let sparse = (target.limits().preferred as usize).min(64 << 10).max(SPARSE);
+    let sparse = (target.limits().preferred as usize).clamp(SPARSE, 64 << 10);
     let sparse = if format == Format::Raw { SPARSE } else { sparse };
     let starts_zeroed = replacement.storage().limits().zero_init;
     let plain = Plain { block: &*target, starts_zeroed, sparse, over_backing: false };
