@@ -518,4 +518,29 @@ qemu-img convert -T none -t none -O qcow2 s.q o
 == -p -O qcow2 -c zero.raw o
 ! qemu-img create -q base.raw 4M; qemu-io -f raw -c 'write -P 3 1M 1M' base.raw >/dev/null; truncate -s 1000 odd.raw; truncate -s 0 zero.raw; qemu-img create -q -f qcow2 s.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' s.q >/dev/null; mkdir sub; qemu-img snapshot -c s1 s.q; qemu-io -f qcow2 -c 'write -P 4 6M 64k' s.q >/dev/null; qemu-img create -q -f qcow2 -b s.q -F qcow2 top.q; qemu-io -f qcow2 -c 'write -P 5 2M 100k' -c 'write -z 3M 256k' top.q >/dev/null; qemu-img create -q o.old 1M
 qemu-img convert -p -O qcow2 -c zero.raw o
+== bitmaps: --bitmaps -O qcow2 b.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -O qcow2 b.q o
+== bitmaps: --bitmaps -O qcow2 broken.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -O qcow2 broken.q o
+== bitmaps: --bitmaps --skip-broken-bitmaps -O qcow2 broken.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps --skip-broken-bitmaps -O qcow2 broken.q o
+== bitmaps: --bitmaps -O raw b.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -O raw b.q o
+~ images: QEMU leaves what it could not make lying about
+== bitmaps: --bitmaps -O qcow2 a.raw o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -O qcow2 a.raw o
+== bitmaps: --bitmaps -O qcow2 b.q b.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -O qcow2 b.q b.q o
+== bitmaps: --bitmaps -n -O qcow2 b.q n.q
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --bitmaps -n -O qcow2 b.q n.q
+== bitmaps: --skip-broken-bitmaps -O qcow2 b.q o
+! qemu-img create -q -f qcow2 b.q 4M; qemu-img bitmap --add b.q b0; qemu-img bitmap --add --disable -g 4k b.q b1; qemu-io -f qcow2 -c 'write 1M 64k' b.q >/dev/null; cp b.q broken.q; bash -c "qemu-io -f qcow2 -c 'write 2M 64k' -c 'sigraise 9' broken.q" >/dev/null 2>&1; qemu-img bitmap --add broken.q b2; qemu-img create -q a.raw 4M; qemu-img create -q -f qcow2 n.q 4M
+qemu-img convert --skip-broken-bitmaps -O qcow2 b.q o
 "#;

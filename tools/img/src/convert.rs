@@ -63,8 +63,8 @@ pub(crate) const COMMAND: Command = Command {
         opt('\0', "target-image-opts", "", "the target, which exists (-n), is a list of options"),
         opt('\0', "salvage", "", "take what cannot be read for zeroes"),
         opt('\0', "target-is-zero", "", "the target, which exists (-n), reads as zeroes"),
-        opt('\0', "bitmaps", "", ""),
-        opt('\0', "skip-broken-bitmaps", "", ""),
+        opt('\0', "bitmaps", "", "copy the bitmaps of the source too"),
+        opt('\0', "skip-broken-bitmaps", "", "with --bitmaps: leave out those that are inconsistent"),
         ours(
             "resume",
             "",

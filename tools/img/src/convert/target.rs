@@ -100,7 +100,11 @@ impl Job<'_> {
         let resume = journal.is_some().then_some(Resume { target: &*block, begun });
         let copier = Copier { job: self, storage: (!owns_space).then_some(&*storage), fresh, resume };
         match &built {
-            Built::Qcow2(image) => copier.copy_qcow2(image, backing.is_some())?,
+            Built::Qcow2(image) => {
+                self.check_room_for_bitmaps(image)?;
+                copier.copy_qcow2(image, backing.is_some())?;
+                self.copy_bitmaps(image, sources)?;
+            }
             Built::Raw(image) => copier.copy_plain(&**image, 1, false)?,
             // What was never written reads as noise.
             Built::Luks(image) => copier.copy_plain(&**image, 1, false)?,
@@ -154,7 +158,11 @@ impl Job<'_> {
         let fresh = self.arguments.target_is_zero;
         let copier = Copier { job: self, storage, fresh, resume: None };
         match image.qcow2() {
-            Some(qcow2) => copier.copy_qcow2(qcow2, false)?,
+            Some(qcow2) => {
+                self.check_room_for_bitmaps(qcow2)?;
+                copier.copy_qcow2(qcow2, false)?;
+                self.copy_bitmaps(qcow2, sources)?;
+            }
             None => copier.copy_plain(&*block, 1, false)?,
         }
         block.flush()?;
@@ -205,8 +213,44 @@ impl Job<'_> {
             let format = format.name();
             bail!("Format driver '{format}' does not support bitmaps");
         }
-        if !qcow2.info()?.bitmaps.is_empty() {
-            bail!("Copying bitmaps is not supported; leave --bitmaps out");
+        if !self.arguments.skip_broken_bitmaps
+            && let Some(broken) = qcow2.bitmaps()?.iter().rev().find(|bitmap| bitmap.in_use)
+        {
+            bail!(
+                "Cannot copy inconsistent bitmap '{}'\nTry --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it",
+                broken.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Gives the finished image the bitmaps of its source, if that is asked for.
+    fn copy_bitmaps(&self, image: &Qcow2, sources: &[Image]) -> Result<()> {
+        let Some(source) = sources.first().and_then(Image::qcow2).filter(|_| self.arguments.bitmaps) else {
+            return Ok(());
+        };
+        let bitmaps = source.bitmaps()?;
+        for broken in bitmaps.iter().rev().filter(|bitmap| bitmap.in_use) {
+            text::warning(&format!("Skipping inconsistent bitmap '{}'", broken.name));
+        }
+        for bitmap in bitmaps.iter().filter(|bitmap| !bitmap.in_use) {
+            let name = &bitmap.name;
+            image
+                .add_bitmap(name, Some(bitmap.granularity), false)
+                .with_context(|| format!("Failed to create bitmap {name}"))?;
+            let filled = source.bitmap(name).and_then(|bits| image.merge_bitmap(name, &bits));
+            filled.with_context(|| format!("Failed to populate bitmap {name}"))?;
+            if bitmap.auto {
+                image.enable_bitmap(name, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Old images have no place for bitmaps.
+    fn check_room_for_bitmaps(&self, image: &Qcow2) -> Result<()> {
+        if self.arguments.bitmaps && image.info()?.version < 3 {
+            bail!("Format driver 'qcow2' does not support bitmaps");
         }
         Ok(())
     }
