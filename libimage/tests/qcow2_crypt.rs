@@ -321,6 +321,28 @@ fn new_images_are_laid_out_as_qemu_does_it() {
 }
 
 #[test]
+fn nothing_is_stored_in_the_clear() {
+    let secret_text = b"nobody else should be able to read this";
+    let cluster: Vec<u8> = secret_text.iter().copied().cycle().take(65_536).collect();
+    for encryption in [luks(), aes()] {
+        let memory = Arc::new(Memory::new(0));
+        let options = CreateOptions { size: SIZE, encryption: Some(encryption), ..Default::default() };
+        let image = Qcow2::create(memory.clone(), &options).unwrap();
+        image.write_at(&cluster, 0).unwrap();
+        image.write_at(secret_text, 70_001).unwrap();
+        // Packed clusters are not encrypted, so there must be none.
+        let packed = image.compressor(None).compress(&cluster).unwrap();
+        assert!(image.write_compressed_cluster(1 << 20, &packed).is_err());
+        assert!(image.write_compressed_data(1 << 20, &cluster).is_err());
+        image.close().unwrap();
+        let mut bytes = vec![0; memory.size() as usize];
+        memory.read_at(&mut bytes, 0).unwrap();
+        assert!(!bytes.windows(secret_text.len()).any(|window| window == secret_text));
+        assert!(!bytes.windows(packed.len()).any(|window| window == packed));
+    }
+}
+
+#[test]
 fn bad_pointers_are_refused() {
     let memory = Arc::new(Memory::new(0));
     let options = CreateOptions { size: SIZE, encryption: Some(luks()), ..Default::default() };

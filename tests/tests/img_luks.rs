@@ -508,6 +508,8 @@ qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encryp
 ! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
+~ status, stderr: QEMU stores packed clusters in the clear
+~? images: QEMU stores packed clusters in the clear
 == aes: info IMAGE
 ! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
@@ -661,6 +663,8 @@ qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encryp
 ! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
+~ status, stderr: QEMU stores packed clusters in the clear
+~? images: QEMU stores packed clusters in the clear
 "#;
 
 const MORE: &str = r#"

@@ -309,6 +309,11 @@ impl Qcow2 {
         if g.data_file {
             return Err(Error::Invalid("Operation not supported".to_owned()));
         }
+        if self.crypt.is_some() {
+            // Packed clusters are never encrypted: their contents would lie open.
+            let what = "Compression and encryption not supported at the same time";
+            return Err(Error::unsupported(self.file.name(), what));
+        }
         if !g.is_aligned(offset) || packed.is_empty() || packed.len() as u64 >= g.cluster_size() {
             let what = format!(
                 "a compressed write must cover one whole cluster of {} bytes and be smaller than it",
