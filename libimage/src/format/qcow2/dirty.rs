@@ -83,7 +83,7 @@ impl DirtyBits {
             if end - at == CHUNK_BITS {
                 self.chunks.insert(index, Chunk::ONES);
             } else {
-                let chunk = self.chunks.entry(index).or_insert_with(|| Chunk::zeroes());
+                let chunk = self.chunks.entry(index).or_insert_with(Chunk::zeroes);
                 if *chunk != Chunk::ONES {
                     set_in(chunk.bytes(), (at % CHUNK_BITS) as usize, (end - at) as usize);
                 }
