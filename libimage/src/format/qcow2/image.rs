@@ -222,7 +222,8 @@ impl Qcow2 {
         if !self.read_only {
             let mut meta = self.meta_write()?;
             meta.release_bitmaps(self.size())?;
-            if meta.lagging {
+            // A commit would leave counts behind where that is allowed, and say that the image is in use.
+            if meta.lagging || meta.is_dirty() {
                 return meta.settle();
             }
         }
