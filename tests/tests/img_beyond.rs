@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -213,4 +214,67 @@ fn images_from_strangers_reach_nothing() {
     }
     let output = room.img("tree --untrusted q");
     assert!(String::from_utf8(output.stdout).unwrap().contains("not trusted"));
+}
+
+#[test]
+fn every_command_speaks_json() {
+    let room = Room::new();
+    let json = |words: &str| -> serde_json::Value { serde_json::from_str(&room.done(words)).unwrap() };
+    room.done("create -q -f qcow2 base 8M");
+    assert_eq!(json("create -f qcow2 -b base -F qcow2 top --output=json")["done"], true);
+    for words in [
+        "resize --output json top +1M",
+        "snapshot -c s1 --output=json base",
+        "bitmap --output=json --add top b0",
+        "amend --output=json -o lazy_refcounts=on top",
+        "convert --output=json -O raw top raw",
+        "rebase --output=json -u -b base -F qcow2 top",
+        "commit --output=json top",
+        "dd --output=json if=raw of=copy bs=1M count=2",
+        "bench --output=json -c 10 raw",
+    ] {
+        assert_eq!(json(words)["done"], true, "{words}");
+    }
+    assert_eq!(json("snapshot -l --output=json base")[0]["name"], "s1");
+    let failed = room.img("resize --output=json nope 1M");
+    let told: serde_json::Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert!(failed.status.code() == Some(1) && told["error"].as_str().unwrap().contains("nope"), "{told}");
+    room.refused("convert --output=json -O raw base -", 1);
+}
+
+#[test]
+fn a_map_is_drawn() {
+    let room = Room::new();
+    room.prepare("qemu-img create -q -f qcow2 a 64M; qemu-io -c 'write 0 16M' -c 'write -z 32M 1M' a");
+    let drawn = room.done("map --heat a");
+    assert!(
+        drawn.contains('█') && drawn.contains("data: 16 MiB") && drawn.contains("zero: 1 MiB"),
+        "{drawn}"
+    );
+    room.done("map --plot a.svg a");
+    let svg = fs::read_to_string(room.path("a.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+}
+
+#[test]
+fn a_locked_image_names_who_uses_it() {
+    let room = Room::new();
+    room.prepare("qemu-img create -q -f qcow2 a 1M");
+    let mut holder = Command::new("qemu-io")
+        .args(["-c", "sleep 20000", "a"])
+        .current_dir(room.0.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Looked up, not tried: who tries holds the image for a moment too.
+    let inode = format!(":{} ", fs::metadata(room.path("a")).unwrap().ino());
+    while !fs::read_to_string("/proc/locks").unwrap().contains(&inode) {
+        assert!(holder.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let output = room.img("resize a +1M");
+    let text = String::from_utf8(output.stderr).unwrap();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(text.contains(&format!("process {} (qemu-io)", holder.id())), "{text}");
 }

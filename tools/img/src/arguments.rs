@@ -85,6 +85,54 @@ fn limit(command: &Command) {
     }
 }
 
+/// Takes "--output json" out of the words of a command that knows nothing of it.
+fn take_json(words: &mut Vec<OsString>) -> bool {
+    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (at, count) = match words[..options].iter().position(|word| word == "--output=json") {
+        Some(at) => (at, 1),
+        None => match words[..options].windows(2).position(|pair| pair[0] == "--output" && pair[1] == "json")
+        {
+            Some(at) => (at, 2),
+            None => return false,
+        },
+    };
+    words.drain(at..at + count);
+    true
+}
+
+/// What a command that has nothing to report says to programs.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn tell_done(command: &str, operands: &[OsString]) -> Result<()> {
+    let operands: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
+    cli::print(&text::json(&serde_json::json!({ "command": command, "arguments": operands, "done": true })))
+}
+
+/// Runs a command that has nothing to report, and reports that it is done.
+fn run_for_programs(command: &'static Command, mut words: Vec<OsString>) -> Result<ExitCode> {
+    if words.iter().any(|word| word == "-") {
+        bail!("What goes to standard output leaves no room for a report: leave --output out");
+    }
+    let given: Vec<OsString> = words.clone();
+    if command.options.iter().any(Opt::is_quiet) {
+        words.insert(0, "-q".into());
+    }
+    match (command.run)(Words { command, words }) {
+        Ok(code) => {
+            tell_done(command.name, &given)?;
+            Ok(code)
+        }
+        Err(error) if error.is::<Help>() => Err(error),
+        Err(error) => {
+            let text = cli::error::full_chain(&error);
+            let value = serde_json::json!({ "command": command.name, "done": false, "error": text });
+            cli::print(&text::json(&value))?;
+            Err(error)
+        }
+    }
+}
+
 /// The rest of a command line, and whose it is.
 pub(crate) struct Words {
     command: &'static Command,
@@ -209,7 +257,14 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
     let mut rest = rest.into_iter();
     let Some(name) = rest.next() else { return Err(Usage::global("Not enough arguments".to_owned())) };
     match commands.iter().find(|command| name == command.name) {
-        Some(command) => (command.run)(Words { command, words: rest.collect() }),
+        Some(command) => {
+            let mut words: Vec<OsString> = rest.collect();
+            let reports = command.options.iter().any(|option| option.long() == "output");
+            if !reports && take_json(&mut words) {
+                return run_for_programs(command, words);
+            }
+            (command.run)(Words { command, words })
+        }
         None => Err(Usage::global(format!("Command not found: {}", name.display()))),
     }
 }

@@ -10,10 +10,11 @@ use anyhow::{Result, anyhow, bail};
 use libimage::open::{CacheMode, OpenOptions};
 use libimage::{Block, Error};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words};
-use crate::getopt::{Name, opt};
+use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
+use crate::text;
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
@@ -22,6 +23,7 @@ pub(crate) const COMMAND: Command = Command {
     options: &[
         HELP,
         opt('q', "quiet", "", "print nothing but errors"),
+        ours("output", "human|json", "how to print (default human)"),
         opt('f', "format", "FMT", "format of the image; guessed if not given"),
         opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
         opt('t', "cache", "MODE", "cache mode of the image (default writeback)"),
@@ -90,7 +92,7 @@ impl Plan {
 }
 
 fn run(words: Words) -> Result<ExitCode> {
-    let mut source = Source::default();
+    let (mut source, mut output) = (Source::default(), Output::Human);
     let mut plan = Plan {
         count: 75_000,
         depth: 64,
@@ -109,6 +111,7 @@ fn run(words: Words) -> Result<ExitCode> {
             Name::Letter('f') => source.set_format(value)?,
             Name::Letter('U') => source.force_share = true,
             Name::Long("image-opts") => source.image_opts = true,
+            Name::Long("output") => output = Output::parse("bench", value)?,
             other => plan.set(other, value)?,
         }
         Ok(())
@@ -138,11 +141,24 @@ fn run(words: Words) -> Result<ExitCode> {
     if plan.flush_interval > 0 {
         about += &format!("Sending flush every {} requests\n", plan.flush_interval);
     }
-    cli::print(&about)?;
+    if output == Output::Human {
+        cli::print(&about)?;
+    }
     let bench = Bench { block: &*block, plan: &plan, step, state: Mutex::default(), changed: Condvar::new() };
     let started = Instant::now();
     bench.run().map_err(|error| anyhow!("Failed request: {}", reason(error)))?;
-    cli::print(&format!("Run completed in {:.3} seconds.\n", started.elapsed().as_secs_f64()))?;
+    let seconds = started.elapsed().as_secs_f64();
+    cli::print(&match output {
+        Output::Human => format!("Run completed in {seconds:.3} seconds.\n"),
+        Output::Json => text::json(&serde_json::json!({
+            "requests": count,
+            "kind": kind,
+            "size": size,
+            "depth": depth,
+            "seconds": seconds,
+            "done": true,
+        })),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

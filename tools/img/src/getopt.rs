@@ -47,6 +47,16 @@ impl Opt {
         Some((self.value.map_or(names.clone(), |value| format!("{names} {value}")), self.help))
     }
 
+    /// It silences what is not an error.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.letter == Some('q')
+    }
+
+    /// Its long name.
+    pub(crate) fn long(&self) -> &'static str {
+        self.long
+    }
+
     fn is_like(&self, other: &Opt) -> bool {
         self.letter == other.letter && self.value.is_some() == other.value.is_some() && self.letter.is_some()
     }

@@ -250,7 +250,7 @@ fn limits_json(limits: &Limits) -> Value {
     json!({ "request-alignment": limits.alignment, "opt-transfer": limits.preferred })
 }
 
-fn snapshot_json(snapshot: &Snapshot) -> Value {
+pub(crate) fn snapshot_json(snapshot: &Snapshot) -> Value {
     let mut value = json!({
         "id": snapshot.id,
         "name": snapshot.name,

@@ -22,6 +22,7 @@ mod man;
 mod map;
 mod measure;
 mod options;
+mod plot;
 mod rebase;
 mod repair;
 mod resize;

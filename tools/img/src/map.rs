@@ -1,17 +1,21 @@
 //! `img map`: which parts of a disk lie where.
 
 use std::fmt::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use libimage::job::{map::map, processors};
 use libimage::open::{Image, OpenOptions};
-use libimage::{Error, Extent};
+use libimage::storage::Replacement;
+use libimage::{Block, Error, Extent};
 
 use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
-use crate::getopt::{Name, opt};
+use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
+use crate::plot::Plot;
 
 pub(crate) const COMMAND: Command = Command {
     name: "map",
@@ -25,6 +29,8 @@ pub(crate) const COMMAND: Command = Command {
         opt('l', "max-length", "LENGTH", "how much to look at"),
         opt('\0', "output", "human|json", "how to print (default human)"),
         opt('U', "force-share", "", "tolerate that others write to the image"),
+        ours("plot", "FILE.svg", "draw where the data lies, for a browser"),
+        ours("heat", "", "draw where the data lies, for a terminal"),
         OBJECT,
     ],
     run,
@@ -36,6 +42,7 @@ const BUFFER: usize = 64 << 10;
 fn run(words: Words) -> Result<ExitCode> {
     let (mut source, mut output) = (Source::default(), Output::Human);
     let (mut start, mut length) = (0, u64::MAX);
+    let (mut plot, mut heat) = (None, false);
     let operands = words.read(|name, value| {
         let size = |what| size_argument(what, &value.to_string_lossy(), 0, i64::MAX as u64);
         match name {
@@ -44,6 +51,8 @@ fn run(words: Words) -> Result<ExitCode> {
             Name::Letter('s') => start = size("start offset")?,
             Name::Letter('l') => length = size("max length")?,
             Name::Long("output") => output = Output::parse("map", value)?,
+            Name::Long("plot") => plot = Some(PathBuf::from(value)),
+            Name::Long("heat") => heat = true,
             _ => source.image_opts = true,
         }
         Ok(())
@@ -52,6 +61,9 @@ fn run(words: Words) -> Result<ExitCode> {
     let image = source.open(file, OpenOptions { read_only: true, ..OpenOptions::default() })?;
     let block = image.block();
     let range = start..block.size().min(start.saturating_add(length)).max(start);
+    if heat || plot.is_some() {
+        return draw(&image, range, plot.as_deref(), heat);
+    }
     let mut printer = Printer { image: &image, output, text: String::new(), first: true };
     printer.begin();
     if range.is_empty() {
@@ -64,6 +76,27 @@ fn run(words: Words) -> Result<ExitCode> {
     }
     printer.flush()?;
     result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws instead of listing.
+fn draw(image: &Image, range: Range<u64>, file: Option<&Path>, heat: bool) -> Result<ExitCode> {
+    const COLUMNS: usize = 72;
+    let mut svg = Plot::new(range.clone(), 128 * 96);
+    let mut text = Plot::new(range.clone(), COLUMNS as u64 * 16);
+    map(&*image.block(), range, processors(), &mut |at, extent| {
+        svg.add(at, &extent);
+        text.add(at, &extent);
+        Ok(())
+    })?;
+    if let Some(file) = file {
+        let replacement = Replacement::new(file)?;
+        replacement.storage().write_at(svg.svg(image.name()).as_bytes(), 0)?;
+        replacement.commit()?;
+    }
+    if heat {
+        cli::print(&text.text(COLUMNS))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

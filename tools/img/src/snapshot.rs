@@ -13,10 +13,10 @@ use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use libimage::{Block, Error};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
-use crate::getopt::{Name, opt};
+use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words, string};
+use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
-use crate::text;
+use crate::{info, text};
 
 pub(crate) const COMMAND: Command = Command {
     name: "snapshot",
@@ -33,6 +33,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('a', "apply", "NAME", "go back to a snapshot"),
         opt('c', "create", "NAME", "take a snapshot"),
         opt('d', "delete", "NAME", "delete a snapshot"),
+        ours("output", "human|json", "how to print (default human)"),
     ],
     run,
 };
@@ -45,7 +46,7 @@ enum Action {
 }
 
 fn run(words: Words) -> Result<ExitCode> {
-    let (mut source, mut action) = (Source::default(), None);
+    let (mut source, mut action, mut output) = (Source::default(), None, Output::Human);
     let operands = words.read(|name, value| {
         let chosen = match name {
             Name::Letter('l') => Action::List,
@@ -56,6 +57,7 @@ fn run(words: Words) -> Result<ExitCode> {
                 match other {
                     Name::Letter('f') => source.set_format(value)?,
                     Name::Letter('U') => source.force_share = true,
+                    Name::Long("output") => output = Output::parse("snapshot", value)?,
                     Name::Long(_) => source.image_opts = true,
                     // Nothing but errors is printed anyway.
                     Name::Letter(_) => {}
@@ -74,15 +76,21 @@ fn run(words: Words) -> Result<ExitCode> {
     let action = action.unwrap_or(Action::List);
     let list = matches!(action, Action::List);
     let image = source.open(file, OpenOptions { read_only: list, ..OpenOptions::default() })?;
-    act(&image, action)?;
+    act(&image, action, output)?;
+    if output == Output::Json && !list {
+        arguments::tell_done("snapshot", &operands)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn act(image: &Image, action: Action) -> Result<()> {
+fn act(image: &Image, action: Action, output: Output) -> Result<()> {
     let (verb, name) = match &action {
         Action::List => {
             let snapshots = image.qcow2().map(|q| q.snapshots()).transpose()?.unwrap_or_default();
-            cli::print(&table(&snapshots))?;
+            cli::print(&match output {
+                Output::Human => table(&snapshots),
+                Output::Json => text::json(&snapshots.iter().map(info::snapshot_json).collect()),
+            })?;
             return Ok(());
         }
         Action::Create(name) => ("create", name),
