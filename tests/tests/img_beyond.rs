@@ -90,6 +90,19 @@ fn a_delta_makes_the_new_image_of_the_old_one() {
 }
 
 #[test]
+fn a_bitmap_says_what_a_delta_holds() {
+    let room = Room::new();
+    room.prepare(
+        "qemu-img create -q -f qcow2 a 32M; qemu-io -c 'write -P 1 0 8M' a; cp a before; qemu-img bitmap --add a since;
+         qemu-io -c 'write -P 2 1M 3M' -c 'write -z 6M 1M' -c 'write -P 3 30M 5k' a",
+    );
+    room.done("diff --bitmap since a delta");
+    room.done("patch before delta");
+    room.same("before", "a");
+    room.refused("diff --bitmap nope a delta", 1);
+}
+
+#[test]
 fn a_delta_is_not_applied_to_another_disk() {
     let room = Room::new();
     room.prepare(

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use libimage::Block;
 use libimage::job::delta::{Changed, Patched, apply, make, verify};
 use libimage::job::processors;
-use libimage::open::OpenOptions;
+use libimage::open::{Image, OpenOptions};
 use libimage::storage::{FileStorage, Replacement};
 use libimage::units::human;
 use serde_json::json;
@@ -26,13 +27,14 @@ use crate::{snapshot, text};
 pub(crate) const DIFF: Command = Command {
     name: "diff",
     about: "Write what changed between two images into a delta file",
-    operands: "OLD NEW DELTA",
+    operands: "OLD NEW DELTA | --bitmap NAME IMAGE DELTA",
     options: &[
         HELP,
         opt('f', "old-format", "FMT", "format of the old image; guessed if not given"),
         opt('F', "new-format", "FMT", "format of the new image; guessed if not given"),
         opt('l', "old-snapshot", "SNAPSHOT", "compare with this internal snapshot of the old image"),
         opt('L', "new-snapshot", "SNAPSHOT", "compare with this internal snapshot of the new image"),
+        opt('b', "bitmap", "NAME", "take what this persistent bitmap says has changed in IMAGE"),
         opt('p', "progress", "", "show progress"),
         opt('q', "quiet", "", "print nothing but errors"),
         opt('U', "force-share", "", "tolerate that others write to the images"),
@@ -62,7 +64,7 @@ pub(crate) const PATCH: Command = Command {
 
 fn diff(words: Words) -> Result<ExitCode> {
     let (mut old, mut new) = (Source::default(), Source::default());
-    let (mut old_snapshot, mut new_snapshot) = (None, None);
+    let (mut old_snapshot, mut new_snapshot, mut bitmap) = (None, None, None);
     let (mut progress, mut quiet, mut output) = (false, false, Output::Human);
     let operands = words.read(|name, value| {
         match name {
@@ -70,6 +72,7 @@ fn diff(words: Words) -> Result<ExitCode> {
             Name::Letter('F') => new.set_format(value)?,
             Name::Letter('l') => old_snapshot = Some(string(value)?),
             Name::Letter('L') => new_snapshot = Some(string(value)?),
+            Name::Letter('b') => bitmap = Some(string(value)?),
             Name::Letter('p') => progress = true,
             Name::Letter('q') => quiet = true,
             Name::Letter('U') => (old.force_share, new.force_share) = (true, true),
@@ -78,15 +81,28 @@ fn diff(words: Words) -> Result<ExitCode> {
         }
         Ok(())
     })?;
-    let [old_name, new_name, delta] = &operands[..] else {
-        return Err(Usage::error("diff", "Expecting the old image, the new one and a name for the delta"));
+    let (before, after, ranges, delta) = match (&operands[..], &bitmap) {
+        ([old_name, new_name, delta], None) => {
+            let before = disk(&old, old_name, old_snapshot.as_deref())?;
+            (before, disk(&new, new_name, new_snapshot.as_deref())?, None, delta)
+        }
+        ([image, delta], Some(bitmap)) => {
+            let image = old.open(image, OpenOptions { read_only: true, ..OpenOptions::default() })?;
+            (image.block(), image.block(), Some(dirty_ranges(&image, bitmap)?), delta)
+        }
+        (_, None) => {
+            return Err(Usage::error(
+                "diff",
+                "Expecting the old image, the new one and a name for the delta",
+            ));
+        }
+        (_, Some(_)) => return Err(Usage::error("diff", "Expecting an image and a name for the delta")),
     };
     let to_stdout = delta == "-";
     let bar = text::progress(progress && !quiet && !to_stdout);
-    let before = disk(&old, old_name, old_snapshot.as_deref())?;
-    let after = disk(&new, new_name, new_snapshot.as_deref())?;
-    let write =
-        |out: &mut dyn Write, name: &str| make(&*before, &*after, None, out, name, processors(), &bar);
+    let write = |out: &mut dyn Write, name: &str| {
+        make(&*before, &*after, ranges.as_deref(), out, name, processors(), &bar)
+    };
     let changed = if to_stdout {
         write(&mut BufWriter::new(std::io::stdout().lock()), "standard output")?
     } else {
@@ -110,6 +126,19 @@ fn diff(words: Words) -> Result<ExitCode> {
         Output::Human => format!("{} changed; the delta has {}\n", human(bytes), human(length)),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a persistent bitmap says was written since it was made.
+fn dirty_ranges(image: &Image, name: &str) -> Result<Vec<Range<u64>>> {
+    let Some(qcow2) = image.qcow2() else { bail!("Only qcow2 images have bitmaps") };
+    let bits = qcow2.bitmap(name)?;
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while let Some(range) = bits.next_dirty(at) {
+        at = range.end.max(at + 1);
+        ranges.push(range);
+    }
+    Ok(ranges)
 }
 
 /// Writes one thing after the other into a new file.
