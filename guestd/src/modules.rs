@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use guestd_api::Failure;
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -25,9 +26,15 @@ pub(crate) fn load_listed(directory: &Path) -> io::Result<()> {
 fn insert(path: &Path) -> io::Result<()> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(named)?;
-    match rustix::system::finit_module(&file, c"", 0) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(error) => Err(named(error.into())),
+    // Under emulation a good signature was once in hundreds of boots found to be bad; the same file, tried again,
+    // is judged anew.
+    let mut tries = 0;
+    loop {
+        match rustix::system::finit_module(&file, c"", 0) {
+            Ok(()) | Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::KEYREJECTED) if tries < 3 => tries += 1,
+            Err(error) => return Err(named(error.into())),
+        }
     }
 }
 
