@@ -260,7 +260,8 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
         Some(command) => {
             let mut words: Vec<OsString> = rest.collect();
             let reports = command.options.iter().any(|option| option.long() == "output");
-            if !reports && take_json(&mut words) {
+            // As qemu-img there is nothing that qemu-img does not have.
+            if !reports && text::program() != "qemu-img" && take_json(&mut words) {
                 return run_for_programs(command, words);
             }
             (command.run)(Words { command, words })

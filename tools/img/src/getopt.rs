@@ -161,7 +161,8 @@ impl<'a> Getopt<'a> {
     }
 
     fn find(&self, name: &[u8], shown: &str) -> Result<&'a Opt, String> {
-        let long = || self.table.iter().filter(|option| !option.long.is_empty());
+        let strict = crate::text::program() == "qemu-img";
+        let long = || self.table.iter().filter(|option| !option.long.is_empty() && !(strict && option.ours));
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
             return Ok(exact);
         }
