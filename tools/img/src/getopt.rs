@@ -162,7 +162,8 @@ impl<'a> Getopt<'a> {
 
     fn find(&self, name: &[u8], shown: &str) -> Result<&'a Opt, String> {
         let strict = crate::text::program() == "qemu-img";
-        let long = || self.table.iter().filter(|option| !option.long.is_empty() && !(strict && option.ours));
+        let known = |option: &&Opt| if option.ours { !strict } else { !option.long.is_empty() };
+        let long = || self.table.iter().filter(known);
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
             return Ok(exact);
         }
