@@ -48,8 +48,8 @@ qemu-img amend -o refcount_bits=16 r.qcow2
 qemu-img amend -o compat=v2 r.qcow2
 qemu-img amend -o compat=v2 l.qcow2
 qemu-img amend -o compat=v2 d.qcow2
+!! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 == lazy refcounts
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o lazy_refcounts=on f.qcow2
 qemu-img amend -o lazy_refcounts=on f.qcow2
 qemu-img amend -o lazy_refcounts=x f.qcow2
@@ -60,54 +60,47 @@ qemu-img amend -o lazy_refcounts=off f.qcow2
 qemu-img amend -o lazy_refcounts=on,compat=v3 f.qcow2
 qemu-img amend -o lazy_refcounts=on,compat=v2 f.qcow2
 == 1 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=1 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 2 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=2 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 4 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=4 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 8 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=8 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 16 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=16 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 32 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=32 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == 64 bits
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=64 f.qcow2
 qemu-img check f.qcow2 | grep -v end
 qemu-io -c 'write 5M 1M' f.qcow2 | head -1
 qemu-img check f.qcow2 | grep -v end
 == bits that make no sense
-! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2
 qemu-img amend -o refcount_bits=3 f.qcow2
 qemu-img amend -o refcount_bits=128 f.qcow2
 qemu-img amend -o refcount_bits=0 f.qcow2
 qemu-img amend -o refcount_bits=x f.qcow2
 qemu-img amend -o refcount_bits=-1 f.qcow2
+!!
 == too few bits
 ! qemu-img create -f qcow2 f.qcow2 10M && qemu-io -c 'write 1M 1M' -c 'write -z 3M 1M' -c 'write -z 1M 64k' f.qcow2 && qemu-img snapshot -c s f.qcow2
 qemu-img amend -o refcount_bits=1 f.qcow2

@@ -458,133 +458,94 @@ qemu-img create -f nope -o help
 "#;
 
 const BACKING: &str = r#"
+!! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 == -b base.q
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q f 
 == -b nope
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope f 
 == -b nope -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope -F raw f 
 == -b nope -u
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope -u f 
 == -u -b nope @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -u -b nope  f  1M
 == -b nope -F raw -u
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope -F raw -u f 
 == -b nope -F raw -u @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope -F raw -u  f  1M
 == -b nope -F nope -u @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b nope -F nope -u  f  1M
 == -b base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F qcow2 f 
 == -b base.q -F qcow2 @ 4M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F qcow2  f  4M
 == -b base.q -F qcow2 @ 16M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F qcow2  f  16M
 == -b base.raw -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.raw -F raw f 
 == -b odd.raw -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b odd.raw -F raw f 
 == -b base.q -F foo
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F foo f 
 == -b base.raw -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.raw -F qcow2 f 
 == -b base.q -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F raw f 
 == -b f -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b f -F qcow2 f 
 == -b '' -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b '' -F qcow2 f 
 == -F qcow2 @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -F qcow2  f  1M
 == -o backing_file=base.raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o backing_file=base.raw f 
 == -o backing_file=base.raw,backing_fmt=raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o backing_file=base.raw,backing_fmt=raw f 
 == -o backing_file=base.raw,backing_fmt=raw,preallocation=metadata
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o backing_file=base.raw,backing_fmt=raw,preallocation=metadata f 
 == -o backing_file=base.raw -b base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o backing_file=base.raw -b base.q -F qcow2 f 
 == -b $PWD/base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b $PWD/base.q -F qcow2 f 
 == -b file:base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b file:base.q -F qcow2 f 
 == -b ./base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b ./base.q -F qcow2 f 
 == -b sub -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b sub -F raw f 
 == -b foo:bar -F raw
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b foo:bar -F raw f 
 == -u -b base.q -F qcow2 @ 3M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -u -b base.q -F qcow2  f  3M
 == -o compat=v2 -b base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o compat=v2 -b base.q -F qcow2 f 
 == -o cluster_size=512 -b base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o cluster_size=512 -b base.q -F qcow2 f 
 == -o cluster_size=2M,refcount_bits=1,lazy_refcounts=on -b base.q -F qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -o cluster_size=2M,refcount_bits=1,lazy_refcounts=on -b base.q -F qcow2 f 
 == --backing=base.q --backing-format=qcow2
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 --backing=base.q --backing-format=qcow2 f 
 == --backing base.q --backing-f qcow2 --backing-u @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 --backing base.q --backing-f qcow2 --backing-u  f  1M
 == -u -b a,b -F raw @ 1M
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -u -b a,b -F raw  f  1M
 == -b base.q -F vmdk
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F vmdk f 
 ~ stderr: the format is not known here, so it is not looked for in the file
 == -b base.q -F '' 
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F ''  f 
 == raw has none
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -b base.raw -F raw f
 qemu-img create -F raw f 1M
 qemu-img create -b base.raw f 1M
 qemu-img create -o backing_file=base.raw f 1M
 == names are relative to the new image
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F qcow2 sub/top.q
 qemu-img create -f qcow2 -b ../base.q -F qcow2 sub/top.q
 qemu-img info sub/top.q
 qemu-img info --output=json sub/top.q
 cd sub; qemu-img create -f qcow2 -b ../base.q -F qcow2 other.q; qemu-img info --backing-chain other.q
 == chains
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 qemu-img create -f qcow2 -b base.q -F qcow2 one.q
 qemu-img create -f qcow2 -b one.q -F qcow2 two.q 20M
 qemu-img create -f qcow2 -b two.q -F qcow2 three.q
@@ -593,10 +554,10 @@ qemu-img info --backing-chain --output=json three.q
 ! rm base.q
 qemu-img create -f qcow2 -b three.q -F qcow2 four.q
 == loops
-! qemu-img create -q -f qcow2 base.q 8M; qemu-io -f qcow2 -c 'write -P 1 1M 3M' base.q >/dev/null; qemu-img create -q base.raw 4M; truncate -s 1000 odd.raw; mkdir sub
 ! qemu-img create -q -f qcow2 -b b.q -F qcow2 -u a.q 1M; qemu-img create -q -f qcow2 -b a.q -F qcow2 -u b.q 1M
 # Without -u QEMU follows the loop for ever.
 qemu-img create -f qcow2 -b a.q -F qcow2 -u c.q 1M
+!!
 == the longest name
 qemu-img create -q -f qcow2 -u -F raw -b $(printf 'x%.0s' {1..1023}) f 1M
 qemu-img create -q -f qcow2 -u -F raw -b $(printf 'x%.0s' {1..1024}) g 1M
@@ -838,26 +799,24 @@ qemu-img check f.qcow2
 == extended_l2=on,preallocation=metadata,cluster_size=16k
 qemu-img create -f qcow2 -o extended_l2=on,preallocation=metadata,cluster_size=16k f.qcow2 10M
 qemu-img check f.qcow2
+!! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
 == over a backing file, off
-! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=off f.qcow2
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=off g.qcow2 9M
 qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=off h.qcow2 9M
 == over a backing file, metadata
-! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=metadata f.qcow2
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=metadata g.qcow2 9M
 qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=metadata h.qcow2 9M
 == over a backing file, falloc
-! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=falloc f.qcow2
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=falloc g.qcow2 9M
 qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=falloc h.qcow2 9M
 == over a backing file, full
-! qemu-img create -f raw b.raw 3M && qemu-io -f raw -c 'write 100k 300k' b.raw
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=full f.qcow2
 qemu-img create -f qcow2 -F raw -b b.raw -o extended_l2=on,preallocation=full g.qcow2 9M
 qemu-img create -f qcow2 -F raw -b b.raw -o preallocation=full h.qcow2 9M
+!!
 == data_file=d.raw
 qemu-img create -f qcow2 -o data_file=d.raw f.qcow2 10M
 ls -s d.raw 2>/dev/null | cut -d' ' -f1; stat -c %s d.raw 2>/dev/null

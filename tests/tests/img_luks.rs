@@ -202,465 +202,321 @@ qemu-img create -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,e
 "#;
 
 const USE: &str = r#"
+!! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 == luks: info IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: info --output=json IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts --output=json driver=luks,key-secret=s0,file.filename=x
 == luks: check IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: check --output=json IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts --output=json driver=luks,key-secret=s0,file.filename=x
 == luks: map IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: map --output=json IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts --output=json driver=luks,key-secret=s0,file.filename=x
 == luks: measure IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: measure -O qcow2 IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts -O qcow2 driver=luks,key-secret=s0,file.filename=x
 == luks: measure --output=json IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts --output=json driver=luks,key-secret=s0,file.filename=x
 == luks: snapshot -l IMAGE
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=luks,key-secret=s0,file.filename=x
 == luks: resize IMAGE 2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x 2M
 == luks: resize --shrink IMAGE 512k
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts --shrink driver=luks,key-secret=s0,file.filename=x 512k
 == luks: resize IMAGE +512k
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x +512k
 == luks: convert IMAGE -O raw y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -O raw y
 == luks: convert IMAGE -O qcow2 y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -O qcow2 y
 == luks: without a key: check {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check x
 == luks: with a wrong key: check {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check --object secret,id=s0,data=wrong --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with a missing key: check {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with no key named: check {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=luks,file.filename=x
 == luks: without a key: convert {} y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert x y
 == luks: with a wrong key: convert {} y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=wrong --image-opts driver=luks,key-secret=s0,file.filename=x y
 == luks: with a missing key: convert {} y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --image-opts driver=luks,key-secret=s0,file.filename=x y
 == luks: with no key named: convert {} y
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=luks,file.filename=x y
 == luks: without a key: snapshot -l {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot -l x
 == luks: with a wrong key: snapshot -l {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -l driver=luks,key-secret=s0,file.filename=x
 == luks: with a missing key: snapshot -l {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --image-opts -l driver=luks,key-secret=s0,file.filename=x
 == luks: with no key named: snapshot -l {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=luks,file.filename=x
 == luks: without a key: snapshot -c s {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot -c s x
 == luks: with a wrong key: snapshot -c s {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -c s driver=luks,key-secret=s0,file.filename=x
 == luks: with a missing key: snapshot -c s {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --image-opts -c s driver=luks,key-secret=s0,file.filename=x
 == luks: with no key named: snapshot -c s {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=luks,file.filename=x
 == luks: without a key: map {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map x
 == luks: with a wrong key: map {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map --object secret,id=s0,data=wrong --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with a missing key: map {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with no key named: map {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=luks,file.filename=x
 == luks: without a key: info {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info x
 == luks: with a wrong key: info {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info --object secret,id=s0,data=wrong --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with a missing key: info {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks: with no key named: info {}
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=luks,file.filename=x
 == luks: without a key: resize {} 2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize x 2M
 == luks: with a wrong key: resize {} 2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --object secret,id=s0,data=wrong --image-opts driver=luks,key-secret=s0,file.filename=x 2M
 == luks: with a missing key: resize {} 2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --image-opts driver=luks,key-secret=s0,file.filename=x 2M
 == luks: with no key named: resize {} 2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=luks,file.filename=x 2M
 == luks: convert json
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc 'json:{"driver":"luks","key-secret":"s0","file":{"driver":"file","filename":"x"}}' -O raw y
 == luks: snapshots
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=luks,key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -a s driver=luks,key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -d s driver=luks,key-secret=s0,file.filename=x
 == luks: compare
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x driver=luks,key-secret=s0,file.filename=x
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x driver=raw,file.filename=x
 == luks: dd
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img dd --object secret,id=s0,data=abc --image-opts if=driver=luks,key-secret=s0,file.filename=x of=y bs=64k count=4
 == luks: write over it
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -n --target-image-opts r driver=luks,key-secret=s0,file.filename=x
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -O raw y
 == luks: compress into it
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driver=luks,key-secret=s0,file.filename=x
+!! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 == qcow2: info IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: info --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: check IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: check --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: map IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: map --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: measure IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: measure -O qcow2 IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts -O qcow2 driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: measure --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: snapshot -l IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: resize IMAGE 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == qcow2: resize --shrink IMAGE 512k
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts --shrink driver=qcow2,encrypt.key-secret=s0,file.filename=x 512k
 == qcow2: resize IMAGE +512k
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x +512k
 == qcow2: convert IMAGE -O raw y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O raw y
 == qcow2: convert IMAGE -O qcow2 y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O qcow2 y
 == qcow2: without a key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check x
 == qcow2: with a wrong key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with a missing key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with no key named: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == qcow2: without a key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert x y
 == qcow2: with a wrong key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x y
 == qcow2: with a missing key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x y
 == qcow2: with no key named: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x y
 == qcow2: without a key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot -l x
 == qcow2: with a wrong key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with a missing key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with no key named: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=qcow2,file.filename=x
 == qcow2: without a key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot -c s x
 == qcow2: with a wrong key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with a missing key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with no key named: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=qcow2,file.filename=x
 == qcow2: without a key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map x
 == qcow2: with a wrong key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with a missing key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with no key named: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == qcow2: without a key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info x
 == qcow2: with a wrong key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with a missing key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: with no key named: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == qcow2: without a key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize x 2M
 == qcow2: with a wrong key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == qcow2: with a missing key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == qcow2: with no key named: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x 2M
 == qcow2: convert json
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc 'json:{"driver":"qcow2","encrypt":{"key-secret":"s0"},"file":{"driver":"file","filename":"x"}}' -O raw y
 == qcow2: snapshots
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -a s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -d s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2: compare
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x driver=raw,file.filename=x
 == qcow2: dd
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img dd --object secret,id=s0,data=abc --image-opts if=driver=qcow2,encrypt.key-secret=s0,file.filename=x of=y bs=64k count=4
 == qcow2: write over it
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O raw y
 == qcow2: compress into it
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
 ~ status, stderr: QEMU stores packed clusters in the clear
 ~? images: QEMU stores packed clusters in the clear
+!! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 == aes: info IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: info --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: check IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: check --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: map IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: map --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: measure IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: measure -O qcow2 IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts -O qcow2 driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: measure --output=json IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img measure --object secret,id=s0,data=abc --image-opts --output=json driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: snapshot -l IMAGE
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: resize IMAGE 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == aes: resize --shrink IMAGE 512k
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts --shrink driver=qcow2,encrypt.key-secret=s0,file.filename=x 512k
 == aes: resize IMAGE +512k
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x +512k
 == aes: convert IMAGE -O raw y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O raw y
 == aes: convert IMAGE -O qcow2 y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O qcow2 y
 == aes: without a key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check x
 == aes: with a wrong key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with a missing key: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with no key named: check {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img check --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == aes: without a key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert x y
 == aes: with a wrong key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x y
 == aes: with a missing key: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x y
 == aes: with no key named: convert {} y
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x y
 == aes: without a key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot -l x
 == aes: with a wrong key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with a missing key: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --image-opts -l driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with no key named: snapshot -l {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -l driver=qcow2,file.filename=x
 == aes: without a key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot -c s x
 == aes: with a wrong key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=wrong --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with a missing key: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with no key named: snapshot -c s {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=qcow2,file.filename=x
 == aes: without a key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map x
 == aes: with a wrong key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with a missing key: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with no key named: map {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img map --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == aes: without a key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info x
 == aes: with a wrong key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with a missing key: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: with no key named: info {}
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img info --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x
 == aes: without a key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize x 2M
 == aes: with a wrong key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=wrong --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == aes: with a missing key: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x 2M
 == aes: with no key named: resize {} 2M
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img resize --object secret,id=s0,data=abc --image-opts driver=qcow2,file.filename=x 2M
 == aes: convert json
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc 'json:{"driver":"qcow2","encrypt":{"key-secret":"s0"},"file":{"driver":"file","filename":"x"}}' -O raw y
 == aes: snapshots
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -c s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -a s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img snapshot --object secret,id=s0,data=abc --image-opts -d s driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == aes: compare
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img compare --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x driver=raw,file.filename=x
 == aes: dd
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 qemu-img dd --object secret,id=s0,data=abc --image-opts if=driver=qcow2,encrypt.key-secret=s0,file.filename=x of=y bs=64k count=4
 == aes: write over it
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img convert --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -O raw y
 == aes: compress into it
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' > /dev/null
 ! qemu-img create -q r 1M; qemu-io -f raw -c 'write -P 9 10k 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driver=qcow2,encrypt.key-secret=s0,file.filename=x
 ~ status, stderr: QEMU stores packed clusters in the clear
@@ -668,99 +524,70 @@ qemu-img convert -c --object secret,id=s0,data=abc -n --target-image-opts r driv
 "#;
 
 const MORE: &str = r#"
+!! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 == convert to luks key-secret=s0,iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O luks -o key-secret=s0,iter-time=1 r y
 == convert -c to luks key-secret=s0,iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O luks -o key-secret=s0,iter-time=1 r y
 == convert -S 0 to luks key-secret=s0,iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O luks -o key-secret=s0,iter-time=1 r y
 == convert to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 r y
 == convert -c to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 r y
 == convert -S 0 to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 r y
 == convert to qcow2 encrypt.format=aes,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s0 r y
 == convert -c to qcow2 encrypt.format=aes,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s0 r y
 == convert -S 0 to qcow2 encrypt.format=aes,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=aes,encrypt.key-secret=s0 r y
 == convert to qcow2 encryption=on,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encryption=on,encrypt.key-secret=s0 r y
 == convert -c to qcow2 encryption=on,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encryption=on,encrypt.key-secret=s0 r y
 == convert -S 0 to qcow2 encryption=on,encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encryption=on,encrypt.key-secret=s0 r y
 == convert to luks key-secret=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O luks -o key-secret=zz r y
 == convert -c to luks key-secret=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O luks -o key-secret=zz r y
 == convert -S 0 to luks key-secret=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O luks -o key-secret=zz r y
 == convert to luks cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O luks -o cipher-alg=zz r y
 == convert -c to luks cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O luks -o cipher-alg=zz r y
 == convert -S 0 to luks cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O luks -o cipher-alg=zz r y
 == convert to qcow2 encrypt.format=luks
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks r y
 == convert -c to qcow2 encrypt.format=luks
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks r y
 == convert -S 0 to qcow2 encrypt.format=luks
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks r y
 == convert to qcow2 encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.key-secret=s0 r y
 == convert -c to qcow2 encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.key-secret=s0 r y
 == convert -S 0 to qcow2 encrypt.key-secret=s0
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.key-secret=s0 r y
 == convert to qcow2 encrypt.format=luks,encrypt.cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.cipher-alg=zz r y
 == convert -c to qcow2 encrypt.format=luks,encrypt.cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.cipher-alg=zz r y
 == convert -S 0 to qcow2 encrypt.format=luks,encrypt.cipher-alg=zz
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.cipher-alg=zz r y
 == convert to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata r y
 == convert -c to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -c --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata r y
 == convert -S 0 to qcow2 encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -S 0 --object secret,id=s0,data=abc -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1,preallocation=metadata r y
 == convert to luks without options
-! qemu-img create -q r 4M; qemu-io -f raw -c 'write -P 9 1M 5000' r > /dev/null
 qemu-img convert -O luks r y
+!!
 == convert encrypted to encrypted
 ! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img convert --object secret,id=s0,data=abc --object secret,id=s1,data=def --image-opts driver=luks,key-secret=s0,file.filename=x -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s1,encrypt.iter-time=1 y
@@ -852,98 +679,68 @@ qemu-img rebase --object secret,id=s0,data=abc -b '' --image-opts driver=qcow2,e
 "#;
 
 const AMEND: &str = r#"
+!! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 == luks state=active
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks iter-time=1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=foo
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=foo --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=zz,iter-time=1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=zz,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,old-secret=s0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,keyslot=0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,keyslot=8
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=8 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,keyslot=-1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=-1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,keyslot=x
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=x --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,keyslot=99999999999
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,keyslot=99999999999 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=active,new-secret=s1,iter-time=x
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,iter-time=x --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,new-secret=s1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,new-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,new-secret=zz
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,new-secret=zz --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,iter-time=1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=5
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=5 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=9
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=9 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=-1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=-1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=1,old-secret=s0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=1,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=0,old-secret=s1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=0,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,old-secret=s1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,old-secret=zz
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=zz --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,old-secret=s0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks state=inactive,keyslot=0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks cipher-alg=aes-256
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o cipher-alg=aes-256 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks foo=1
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o foo=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks size=2M
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o size=2M --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks detached-header=on
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o detached-header=on --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks key-secret=s0
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o key-secret=s0 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks nocow=on
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o nocow=on --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks keys
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s2,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,old-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
@@ -953,15 +750,12 @@ qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --o
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=inactive,keyslot=2 --image-opts driver=luks,key-secret=s0,file.filename=x
 qemu-img convert --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=luks,key-secret=s1,file.filename=x -O raw y
 == luks forced
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --force -o state=inactive,keyslot=0 --image-opts driver=luks,key-secret=s0,file.filename=x
 qemu-img info x
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o state=active,new-secret=s1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks progress
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -p -o state=active,new-secret=s1,iter-time=1 --image-opts driver=luks,key-secret=s0,file.filename=x
 == luks command line
-! qemu-img create -q -f luks --object secret,id=s0,data=abc -o key-secret=s0,iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=luks,key-secret=s0,file.filename=x -c 'write -P 7 0 1M' > /dev/null
 qemu-img amend -f luks x
 qemu-img amend x
 qemu-img amend -f luks -o state=active x
@@ -979,51 +773,40 @@ qemu-img amend -f luks -o help
 ~ stdout: the same options, described in other words
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o help --image-opts driver=luks,key-secret=s0,file.filename=x
 ~ stdout: the same options, described in other words
+!! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 == qcow2 encrypt.state=active
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.new-secret=s1
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.new-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.state=foo
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=foo --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.format=luks
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.format=luks --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encryption=on
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encryption=on --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.cipher-alg=aes-256
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.cipher-alg=aes-256 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.foo=1
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.foo=1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.key-secret=s0
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.key-secret=s0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.state=inactive,encrypt.keyslot=0
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.keyslot=0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.state=inactive,encrypt.keyslot=8
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.keyslot=8 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 encrypt.state=inactive,encrypt.old-secret=s1
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.old-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 keys
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1,encrypt.iter-time=1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=inactive,encrypt.old-secret=s0 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 qemu-img info x
 qemu-img check --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=qcow2,encrypt.key-secret=s1,file.filename=x
 qemu-img check --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x
 == qcow2 without keys
-! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=aes,encrypt.key-secret=s0 a 1M; qemu-img create -q -f qcow2 n 1M
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=a
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -o encrypt.state=active,encrypt.new-secret=s1 n
 qemu-img amend --object secret,id=s0,data=abc --object secret,id=s1,data=def --object secret,id=s2,data=ghi -f qcow2 -o encrypt.state=active x
+!!
 == other changes
 ! qemu-img create -q -f qcow2 --object secret,id=s0,data=abc -o encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=1 x 1M; qemu-io --object secret,id=s0,data=abc --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x -c 'write -P 7 100k 300k' -c 'write -z 512k 128k' -c 'write -P 8 512k 1k' -c 'write -z 200k 64k' > /dev/null
 qemu-img amend --object secret,id=s0,data=abc -o compat=0.10 --image-opts driver=qcow2,encrypt.key-secret=s0,file.filename=x

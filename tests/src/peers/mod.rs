@@ -1,7 +1,8 @@
 //! `img` beside `qemu-img`: the same command lines in twin directories, and everything compared.
 //!
 //! A table of cases is text. `== name` begins a case; `! command` prepares both directories with the real
-//! qemu-img; every other line is run by the shell in both, once with the real qemu-img and once with ours
+//! qemu-img, and `!! command` prepares them for every case that begins below it (until the next such line; a
+//! bare `!!` ends it); every other line is run by the shell in both, once with the real qemu-img and once with ours
 //! under the same name, and must give the same exit status, output, messages and images. A line
 //! `~ WHAT: reason` after a command says that WHAT (status, stdout, stderr, images) differs on purpose; it is
 //! an error if it does not differ after all, so the list of differences stays true. `~? WHAT: reason` is for

@@ -23,6 +23,10 @@ struct Allowed {
 }
 
 impl Step {
+    fn new(command: &str, prepare: bool) -> Self {
+        Step { command: command.to_owned(), prepare, allowed: Vec::new() }
+    }
+
     /// `what` may differ.
     pub(super) fn allows(&self, what: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed.what == what)
@@ -40,9 +44,15 @@ impl Step {
 /// Names the line that makes no sense.
 pub(super) fn parse(text: &str) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = Vec::new();
+    let mut beginning: Option<&str> = None;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix("== ") {
-            cases.push(Case { name: name.to_owned(), steps: Vec::new() });
+            let steps = beginning.map(|command| Step::new(command, true)).into_iter().collect();
+            cases.push(Case { name: name.to_owned(), steps });
+            continue;
+        }
+        if let Some(command) = line.strip_prefix("!!") {
+            beginning = Some(command.trim()).filter(|command| !command.is_empty());
             continue;
         }
         let Some(case) = cases.last_mut() else { bail!("'{line}' belongs to no case") };
@@ -60,11 +70,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Case>> {
             }
             continue;
         }
-        let (prepare, command) = match line.strip_prefix("! ") {
-            Some(command) => (true, command),
-            None => (false, line),
-        };
-        case.steps.push(Step { command: command.to_owned(), prepare, allowed: Vec::new() });
+        case.steps.push(match line.strip_prefix("! ") {
+            Some(command) => Step::new(command, true),
+            None => Step::new(line, false),
+        });
     }
     Ok(cases)
 }
