@@ -63,6 +63,18 @@ impl Extensions {
         Ok(extensions)
     }
 
+    /// Where the extensions that begin `area` end, if they do so inside it.
+    pub(super) fn end(area: &[u8]) -> Option<usize> {
+        let mut at: usize = 0;
+        loop {
+            let [a, b, c, d, e, f, g, h] = *area.get(at..)?.first_chunk::<8>()?;
+            if u32::from_be_bytes([a, b, c, d]) == END {
+                return Some(at);
+            }
+            at = (at + 8).checked_add(u32::from_be_bytes([e, f, g, h]) as usize)?.next_multiple_of(8);
+        }
+    }
+
     /// Header bytes, with the end marker.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 
 pub(super) const MAGIC: u32 = 0x5146_49fb;
 const V2_LENGTH: usize = 72;
+/// Where headers end, extensions and names included, unless somebody stores much in them.
+const USUAL_LENGTH: usize = 4096;
 const V3_MIN_LENGTH: usize = 104;
 /// What this code writes, and the part of a longer header that it understands.
 const V3_LENGTH: usize = 112;
@@ -192,11 +194,20 @@ impl Header {
             extended: features & incompatible::EXTENDED_L2 != 0,
             data_file: features & incompatible::DATA_FILE != 0,
         };
-        let mut cluster = vec![0; file.size().min(geometry.cluster_size()) as usize];
-        file.read_at(&mut cluster, 0)?;
-
         let backing_offset = raw.backing_file_offset.get();
         let backing_size = raw.backing_file_size.get();
+        let most = file.size().min(geometry.cluster_size()) as usize;
+        let mut cluster = vec![0; most.min(USUAL_LENGTH)];
+        file.read_at(&mut cluster, 0)?;
+        let whole = match backing_offset {
+            0 => Extensions::end(cluster.get(header_length..).unwrap_or_default()).is_some(),
+            start => start.saturating_add(u64::from(backing_size)) <= cluster.len() as u64,
+        };
+        if !whole && cluster.len() < most {
+            cluster.resize(most, 0);
+            file.read_at(&mut cluster, 0)?;
+        }
+
         if backing_offset > geometry.cluster_size() {
             return Err(Error::corrupt(name, "Invalid backing file offset"));
         }

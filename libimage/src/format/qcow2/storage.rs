@@ -16,19 +16,23 @@ pub(super) fn write_all(file: &dyn Block, bytes: &[u8], offset: u64) -> Result<(
     if bytes.is_empty() { Ok(()) } else { file.write_at(bytes, offset) }
 }
 
-/// Reads a table of big-endian 64-bit entries. Memory is taken for what the file holds of it; the rest is zero.
+/// Reads a table of big-endian 64-bit entries. Memory is taken for what is not zero in it: tables are far
+/// larger than what is in use of them.
 pub(super) fn read_table(file: &dyn Block, offset: u64, entries: usize) -> Result<Vec<u64>> {
-    const STEP: usize = 64 * 1024;
+    const STEP: usize = 2048;
     let mut table = vec![0u64; entries];
+    let mut bytes = vec![0; STEP.min(entries) * 8];
     let mut at = offset;
     for part in table.chunks_mut(STEP) {
         if at >= file.size() {
             break;
         }
-        let mut bytes = vec![0; part.len() * 8];
-        read_padded(file, &mut bytes, at)?;
-        for (entry, bytes) in part.iter_mut().zip(bytes.as_chunks::<8>().0) {
-            *entry = u64::from_be_bytes(*bytes);
+        let Some(bytes) = bytes.get_mut(..part.len() * 8) else { break };
+        read_padded(file, bytes, at)?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            for (entry, bytes) in part.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                *entry = u64::from_be_bytes(*bytes);
+            }
         }
         at = at.saturating_add(part.len() as u64 * 8);
     }
