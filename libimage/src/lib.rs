@@ -10,6 +10,7 @@ pub mod audit;
 pub mod block;
 pub mod crypto;
 pub mod error;
+mod fields;
 pub mod filter;
 pub mod format;
 pub mod fs;

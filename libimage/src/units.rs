@@ -14,11 +14,6 @@ pub fn round_up(value: u64, step: u64) -> Option<u64> {
     value.checked_next_multiple_of(step)
 }
 
-/// Rounds `value` down to a multiple of `step` (which must not be zero).
-pub fn round_down(value: u64, step: u64) -> u64 {
-    value - value % step
-}
-
 /// Why a text is no size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeProblem {

@@ -1,8 +1,9 @@
 //! Formats that are recognised but not opened here: how large a disk they claim, and what they refer to.
 
-use super::look::{Fields, Look};
+use super::look::Look;
 use super::{Audit, Severity};
 use crate::error::Result;
+use crate::fields::Fields;
 
 /// Descriptors are short texts; more than this is not looked at.
 const MAX_DESCRIPTOR: usize = 1 << 20;

@@ -1,8 +1,9 @@
 //! Every format that a file could be taken for, by the marks that programs go by.
 
 use super::Candidate;
-use super::look::{Fields, Look};
+use super::look::Look;
 use crate::error::Result;
+use crate::fields::Fields;
 
 /// Where descriptors in plain text may have their marks.
 const TEXT: usize = 512;

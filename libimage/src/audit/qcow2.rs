@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::look::{Fields, Look};
+use super::look::Look;
 use super::{Audit, Severity, contents, nested};
 use crate::block::Block;
 use crate::error::{Result, describe};
+use crate::fields::Fields;
 use crate::format::qcow2::{OpenOptions, Qcow2};
 use crate::units::human;
 

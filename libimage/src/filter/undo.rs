@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::block::{Block, Extent, Limits, Preallocation, Zero};
 use crate::error::{Error, Result};
+use crate::fields::Fields;
 
 const MAGIC: &[u8; 8] = b"DWUNDO\0\x01";
 /// Ranges are kept in whole pages.
@@ -254,10 +255,10 @@ fn read(path: &Path) -> Result<Recorded> {
     let mut input = BufReader::new(file);
     let mut header = [0; 20];
     input.read_exact(&mut header).map_err(|_| bad("it is too short for an undo file"))?;
-    if !header.starts_with(MAGIC) || crc32fast::hash(&header[..16]) != number32(&header[16..]) {
+    if !header.starts_with(MAGIC) || crc32fast::hash(&header[..16]) != Fields(&header).le32(16) {
         return Err(bad("it is no undo file"));
     }
-    let mut recorded = Recorded { old_size: number(&header[8..16]), pages: Vec::new(), seal: None };
+    let mut recorded = Recorded { old_size: Fields(&header).le64(8), pages: Vec::new(), seal: None };
     // Whatever cannot be read whole was being written when the power went.
     while let Some(record) = record(&mut input) {
         match record {
@@ -295,8 +296,8 @@ fn record(input: &mut impl Read) -> Option<Record> {
     };
     more(&mut bytes, fixed)?;
     let (first, length) = match kind {
-        OLD => (number(&bytes[1..9]), u64::from(number32(&bytes[9..13]))),
-        _ => (number(&bytes[1..9]), number(&bytes[9..17]).checked_mul(12)?),
+        OLD => (Fields(&bytes).le64(1), u64::from(Fields(&bytes).le32(9))),
+        _ => (Fields(&bytes).le64(1), Fields(&bytes).le64(9).checked_mul(12)?),
     };
     if kind == OLD && length > PAGE {
         return None;
@@ -304,24 +305,16 @@ fn record(input: &mut impl Read) -> Option<Record> {
     more(&mut bytes, length)?;
     let mut checksum = Vec::new();
     more(&mut checksum, 4)?;
-    if crc32fast::hash(&bytes) != number32(&checksum) {
+    if crc32fast::hash(&bytes) != Fields(&checksum).le32(0) {
         return None;
     }
     Some(match kind {
         OLD => Record::Old(first, bytes.split_off(13)),
         _ => {
-            let list = bytes[17..].chunks_exact(12).map(|c| (number(&c[..8]), number32(&c[8..]))).collect();
+            let list = bytes[17..].chunks_exact(12).map(|c| (Fields(c).le64(0), Fields(c).le32(8))).collect();
             Record::Seal(first, list)
         }
     })
-}
-
-fn number(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
-}
-
-fn number32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().copied().map_or(0, u32::from_le_bytes)
 }
 
 #[cfg(test)]

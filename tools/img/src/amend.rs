@@ -10,7 +10,7 @@ use libimage::format::qcow2::{Amendment, EncryptionInfo, Qcow2};
 use libimage::job::Progress;
 use libimage::open::{Image, OpenOptions};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::{Source, target_cache};
 use crate::options::{Given, Options, number, print_amend_help};
@@ -23,13 +23,13 @@ pub(crate) const COMMAND: Command = Command {
     options: &[
         HELP,
         opt('o', "options", "OPTS", "format options, k=v separated by commas; 'help' lists them"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        FORMAT,
         opt('t', "cache", "MODE", "cache mode of the image (default writeback)"),
-        opt('p', "progress", "", "show progress"),
-        opt('q', "quiet", "", "print nothing but errors"),
+        PROGRESS,
+        QUIET,
         opt('\0', "force", "", "also do what makes data unreadable, such as erasing the last key"),
         OBJECT,
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        IMAGE_OPTS,
     ],
     run,
 };

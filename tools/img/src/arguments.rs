@@ -10,8 +10,8 @@ use libimage::format::Format;
 use libimage::spec::{Objects, object_help};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::getopt::{Getopt, Item, Name, Opt, opt};
-use crate::text;
+use crate::getopt::{Getopt, Item, Name, Opt, opt, ours};
+use crate::{report, text};
 
 /// A command: how it is called, what it is for, which options it knows, and what does it.
 pub(crate) struct Command {
@@ -24,6 +24,14 @@ pub(crate) struct Command {
     pub(crate) run: fn(Words) -> Result<ExitCode>,
 }
 
+impl Command {
+    /// Its own options, and then those that all commands have.
+    pub(crate) fn all_options(&self) -> impl Iterator<Item = &Opt> {
+        let own = |common: &&Opt| !self.options.iter().any(|option| option.long() == common.long());
+        self.options.iter().chain(COMMON.iter().filter(own))
+    }
+}
+
 /// The options of the program itself, in front of the command.
 const GLOBAL: [Opt; 3] = [
     opt('h', "help", "", "show this help"),
@@ -33,6 +41,19 @@ const GLOBAL: [Opt; 3] = [
 
 /// The option that every command has.
 pub(crate) const HELP: Opt = opt('h', "help", "", "show this help");
+/// Less is said.
+pub(crate) const QUIET: Opt = opt('q', "quiet", "", "print nothing but errors");
+/// Which format the image has.
+pub(crate) const FORMAT: Opt = opt('f', "format", "FMT", "format of the image; guessed if not given");
+/// The file is named by block options.
+pub(crate) const IMAGE_OPTS: Opt =
+    opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME");
+/// For people or for programs.
+pub(crate) const OUTPUT: Opt = opt('\0', "output", "human|json", "how to print (default human)");
+/// How far it is.
+pub(crate) const PROGRESS: Opt = opt('p', "progress", "", "show progress");
+/// Locks of others are not minded.
+pub(crate) const FORCE_SHARE: Opt = opt('U', "force-share", "", "tolerate that others write to the image");
 /// Objects: secrets and the like.
 pub(crate) const OBJECT: Opt =
     opt('\0', "object", "OBJDEF", "an object that options refer to: secret,id=ID,file=FILE");
@@ -45,8 +66,16 @@ pub(crate) fn objects() -> &'static Objects {
     OBJECTS.get_or_init(Objects::default)
 }
 
-/// Said of images that come from strangers.
-const UNTRUSTED: &str = "--untrusted";
+/// What every command has besides its own options; its own `--output` is the one that counts.
+const COMMON: [Opt; 2] = [
+    ours(
+        "untrusted",
+        "",
+        "images are from strangers: follow no name in them, use no more than 1 GiB of memory",
+    ),
+    ours("output", "human|json", "json: report to a program how it ended"),
+];
+
 /// Address space and processor time that may be used for them.
 const MAX_MEMORY: u64 = 1 << 30;
 const MAX_SECONDS: u64 = 60;
@@ -56,18 +85,6 @@ static IS_UNTRUSTED: OnceLock<bool> = OnceLock::new();
 /// The command line says that its images are not trusted.
 pub(crate) fn untrusted() -> bool {
     IS_UNTRUSTED.get().copied().unwrap_or(false)
-}
-
-/// Takes "--untrusted" out of the words of a command.
-fn take_untrusted(words: &mut Vec<OsString>) -> bool {
-    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let before = words.len();
-    let mut index = 0;
-    words.retain(|word| {
-        index += 1;
-        index > options || word != UNTRUSTED
-    });
-    words.len() < before
 }
 
 /// Whatever an image says, no more than this is spent on it.
@@ -82,54 +99,6 @@ fn limit(command: &Command) {
     // Copying takes the time that it takes.
     if matches!(command.name, "audit" | "check" | "info" | "map" | "measure" | "snapshot" | "tree") {
         limit(Resource::Cpu, MAX_SECONDS);
-    }
-}
-
-/// Takes "--output json" out of the words of a command that knows nothing of it.
-fn take_json(words: &mut Vec<OsString>) -> bool {
-    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    let (at, count) = match words[..options].iter().position(|word| word == "--output=json") {
-        Some(at) => (at, 1),
-        None => match words[..options].windows(2).position(|pair| pair[0] == "--output" && pair[1] == "json")
-        {
-            Some(at) => (at, 2),
-            None => return false,
-        },
-    };
-    words.drain(at..at + count);
-    true
-}
-
-/// What a command that has nothing to report says to programs.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn tell_done(command: &str, operands: &[OsString]) -> Result<()> {
-    let operands: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
-    cli::print(&text::json(&serde_json::json!({ "command": command, "arguments": operands, "done": true })))
-}
-
-/// Runs a command that has nothing to report, and reports that it is done.
-fn run_for_programs(command: &'static Command, mut words: Vec<OsString>) -> Result<ExitCode> {
-    if words.iter().any(|word| word == "-") {
-        bail!("What goes to standard output leaves no room for a report: leave --output out");
-    }
-    let given: Vec<OsString> = words.clone();
-    if command.options.iter().any(Opt::is_quiet) {
-        words.insert(0, "-q".into());
-    }
-    match (command.run)(Words { command, words }) {
-        Ok(code) => {
-            tell_done(command.name, &given)?;
-            Ok(code)
-        }
-        Err(error) if error.is::<Help>() => Err(error),
-        Err(error) => {
-            let text = cli::error::full_chain(&error);
-            let value = serde_json::json!({ "command": command.name, "done": false, "error": text });
-            cli::print(&text::json(&value))?;
-            Err(error)
-        }
     }
 }
 
@@ -162,13 +131,10 @@ impl Words {
     /// # Errors
     /// Usage errors, and what `item` returns.
     pub(crate) fn each(self, mut item: impl FnMut(Item, &mut Getopt) -> Result<()>) -> Result<()> {
-        let Words { command, mut words } = self;
-        if take_untrusted(&mut words) {
-            // There is one command line, and it is read once.
-            let _ = IS_UNTRUSTED.set(true);
-            limit(command);
-        }
-        let mut getopt = Getopt::new(command.options, words);
+        let Words { command, words } = self;
+        let mut getopt = Getopt::new(command.options, &COMMON, words);
+        let reports = command.options.iter().any(|option| option.long() == "output");
+        let (mut wanted, mut streams) = (false, false);
         let mut objects = Objects::default();
         while let Some(next) = getopt.next().map_err(|text| Usage::option(command.name, text))? {
             match next {
@@ -180,8 +146,28 @@ impl Words {
                     }
                     objects.add(&text)?;
                 }
-                other => item(other, &mut getopt)?,
+                Item::Option(Name::Long("untrusted"), _) => {
+                    // There is one command line, and it is read once.
+                    let _ = IS_UNTRUSTED.set(true);
+                    limit(command);
+                }
+                Item::Option(Name::Long("output"), value) if !reports => {
+                    wanted = Output::parse(command.name, &value)? == Output::Json;
+                }
+                other => {
+                    streams |= matches!(&other, Item::Operand(word) if word == "-");
+                    item(other, &mut getopt)?;
+                }
             }
+        }
+        if wanted {
+            if streams {
+                bail!("What goes to standard output leaves no room for a report: leave --output out");
+            }
+            if command.options.iter().any(Opt::is_quiet) {
+                item(Item::Option(Name::Letter('q'), OsString::new()), &mut getopt)?;
+            }
+            report::want();
         }
         // There is one command line, and it is read once.
         let _ = OBJECTS.set(objects);
@@ -245,7 +231,7 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
     // Options before the command are the program's own; the first operand ends them.
     let own = global_words(&words);
     let rest = words.split_off(own);
-    let mut getopt = Getopt::new(&GLOBAL, words);
+    let mut getopt = Getopt::new(&GLOBAL, &[], words);
     while let Some(item) = getopt.next().map_err(Usage::global)? {
         match item {
             Item::Option(Name::Letter('h'), _) => return Err(Help(help(commands)).into()),
@@ -258,13 +244,9 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
     let Some(name) = rest.next() else { return Err(Usage::global("Not enough arguments".to_owned())) };
     match commands.iter().find(|command| name == command.name) {
         Some(command) => {
-            let mut words: Vec<OsString> = rest.collect();
-            let reports = command.options.iter().any(|option| option.long() == "output");
-            // As qemu-img there is nothing that qemu-img does not have.
-            if !reports && text::program() != "qemu-img" && take_json(&mut words) {
-                return run_for_programs(command, words);
-            }
-            (command.run)(Words { command, words })
+            let words: Vec<OsString> = rest.collect();
+            let given = words.clone();
+            report::finish(command.name, &given, (command.run)(Words { command, words }))
         }
         None => Err(Usage::global(format!("Command not found: {}", name.display()))),
     }
@@ -320,14 +302,11 @@ fn command_help(command: &Command) -> String {
     let program = text::program();
     let mut out = format!("{}.\n\nUsage:\n\n", command.about);
     out += &format!("  {program} {} [OPTIONS] {}\n\nOptions:\n", command.name, command.operands);
-    out += &options_help(command.options);
-    out + &format!(
-        "  {UNTRUSTED}\n     images are from strangers: follow no name in them, use no more than 1 GiB of memory\n"
-    )
+    out + &options_help(command.all_options())
 }
 
-fn options_help(options: &[Opt]) -> String {
-    let lines = options.iter().filter_map(Opt::help);
+fn options_help<'a>(options: impl IntoIterator<Item = &'a Opt>) -> String {
+    let lines = options.into_iter().filter_map(Opt::help);
     lines.map(|(names, help)| format!("  {names}\n     {help}\n")).collect()
 }
 

@@ -10,7 +10,7 @@ use libimage::storage::{FileOptions, FileStorage};
 use libimage::units::{human, parse_size};
 use serde_json::{Value, json};
 
-use crate::arguments::{Command, HELP, Output, Usage, Words, string};
+use crate::arguments::{Command, FORCE_SHARE, HELP, OUTPUT, Output, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::text;
 
@@ -21,9 +21,9 @@ pub(crate) const COMMAND: Command = Command {
     options: &[
         HELP,
         opt('q', "quiet", "", "print nothing; the exit code tells"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         opt('\0', "max-size", "SIZE", "refuse disks that are larger"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        FORCE_SHARE,
     ],
     run,
 };

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use libimage::open::{CacheMode, OpenOptions};
 use libimage::{Block, Error};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, Output, QUIET, Usage, Words};
 use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
@@ -22,10 +22,10 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         ours("output", "human|json", "how to print (default human)"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        FORMAT,
+        IMAGE_OPTS,
         opt('t', "cache", "MODE", "cache mode of the image (default writeback)"),
         opt('c', "count", "COUNT", "number of requests (default 75000)"),
         opt('s', "buffer-size", "SIZE", "size of a request (default 4k)"),
@@ -38,7 +38,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('\0', "pattern", "BYTE", "what is written (default 0)"),
         opt('\0', "flush-interval", "COUNT", "flush after so many requests"),
         opt('\0', "no-drain", "", "go on with requests while flushing"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        FORCE_SHARE,
         OBJECT,
     ],
     run,

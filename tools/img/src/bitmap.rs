@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use libimage::format::qcow2::Qcow2;
 use libimage::open::{Image, OpenOptions};
 
-use crate::arguments::{Command, HELP, OBJECT, Words, string};
+use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::options::size_argument;
@@ -17,8 +17,8 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME BITMAP",
     options: &[
         HELP,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        FORMAT,
+        IMAGE_OPTS,
         opt('\0', "add", "", "make the bitmap; it records writes from now on"),
         opt('g', "granularity", "SIZE", "bytes of the disk for each bit, with --add"),
         opt('\0', "remove", "", "remove the bitmap"),

@@ -9,7 +9,9 @@ use libimage::format::qcow2::{CheckReport, Fix};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{
+    Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, QUIET, Usage, Words,
+};
 use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
 use crate::repair::{self, Care, Repaired};
@@ -21,8 +23,8 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        QUIET,
+        FORMAT,
         opt('T', "cache", "MODE", "cache mode of the image (default writeback)"),
         opt('r', "repair", "leaks|all", "repair leaked clusters, or all errors"),
         ours("dry-run", "", "with -r: tell what would be repaired, change nothing"),
@@ -32,10 +34,10 @@ pub(crate) const COMMAND: Command = Command {
             "with -r: keep in FILE what is changed (default FILENAME.undo); alone: put it back",
         ),
         ours("no-undo", "", "with -r: keep nothing of what is changed"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         OBJECT,
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        IMAGE_OPTS,
+        FORCE_SHARE,
     ],
     run,
 };

@@ -9,7 +9,7 @@ use libimage::job::copy::Manner;
 use libimage::job::{commit, processors};
 use libimage::open::{Image, OpenOptions};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::{Source, target_cache};
 use crate::options::size_argument;
@@ -20,10 +20,10 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        IMAGE_OPTS,
+        FORMAT,
         opt('t', "cache", "MODE", "cache mode of the images (default writeback)"),
         opt('d', "drop", "", "leave the image as it is: it will not be needed any more"),
         opt(
@@ -33,7 +33,7 @@ pub(crate) const COMMAND: Command = Command {
             "commit into this one of the backing files; those above are invalid afterwards (implies -d)",
         ),
         opt('r', "rate", "BYTES", "write no more than this in a second"),
-        opt('p', "progress", "", "show progress"),
+        PROGRESS,
     ],
     run,
 };

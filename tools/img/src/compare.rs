@@ -10,7 +10,7 @@ use libimage::job::{Progress, processors};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{Command, HELP, Help, OBJECT, Output, Usage, Words};
+use crate::arguments::{Command, HELP, Help, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words};
 use crate::getopt::{Name, opt};
 use crate::image::{Source, source_cache};
 use crate::text;
@@ -21,8 +21,8 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME1 FILENAME2",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
-        opt('p', "progress", "", "show progress"),
+        QUIET,
+        PROGRESS,
         opt('f', "a-format", "FMT", "format of the first image; guessed if not given"),
         opt('\0', "left-format", "FMT", ""),
         opt('F', "b-format", "FMT", "format of the second image; guessed if not given"),
@@ -31,7 +31,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('s', "strict", "", "sizes, and what is stored where, must be equal too"),
         opt('T', "cache", "MODE", "cache mode of the images (default writeback)"),
         opt('U', "force-share", "", "tolerate that others write to the images"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         OBJECT,
     ],
     run,

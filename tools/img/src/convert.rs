@@ -13,7 +13,7 @@ use libimage::Block;
 use libimage::open::{Image, OpenOptions};
 
 use self::target::Job;
-use crate::arguments::{Command, HELP, OBJECT, Words, string};
+use crate::arguments::{Command, HELP, OBJECT, QUIET, Words, string};
 use crate::create::format_for_making;
 use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
@@ -26,7 +26,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: "SOURCE [SOURCE...] TARGET (- is standard input or output)",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
         opt('\0', "image-opts", "", "sources are lists of options: driver=FMT,file.filename=NAME"),
         opt('\0', "source-image-opts", "", "the same"),

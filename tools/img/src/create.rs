@@ -14,7 +14,7 @@ use libimage::open::{self, OpenOptions};
 use libimage::storage::{FileStorage, Replacement};
 use libimage::{Block, Error};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::arguments::{Command, HELP, OBJECT, QUIET, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::{self, local_path};
 use crate::options::{Given, Options, Target, print_help, size_argument};
@@ -25,7 +25,7 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME [SIZE]",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
         opt('f', "format", "FMT", "format of the image: raw (the default), qcow2 or luks"),
         opt('b', "backing", "FILENAME", "backing file: supplies what the image does not hold"),

@@ -17,7 +17,9 @@ use libimage::storage::{FileStorage, Replacement};
 use libimage::units::human;
 use serde_json::json;
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words, string};
+use crate::arguments::{
+    Command, FORMAT, HELP, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words, string,
+};
 use crate::convert;
 use crate::getopt::{Name, opt};
 use crate::image::Source;
@@ -35,11 +37,11 @@ pub(crate) const DIFF: Command = Command {
         opt('l', "old-snapshot", "SNAPSHOT", "compare with this internal snapshot of the old image"),
         opt('L', "new-snapshot", "SNAPSHOT", "compare with this internal snapshot of the new image"),
         opt('b', "bitmap", "NAME", "take what this persistent bitmap says has changed in IMAGE"),
-        opt('p', "progress", "", "show progress"),
-        opt('q', "quiet", "", "print nothing but errors"),
+        PROGRESS,
+        QUIET,
         opt('U', "force-share", "", "tolerate that others write to the images"),
         opt('\0', "image-opts", "", "the images are lists of options: driver=FMT,file.filename=NAME"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         OBJECT,
     ],
     run: diff,
@@ -51,11 +53,11 @@ pub(crate) const PATCH: Command = Command {
     operands: "IMAGE DELTA [NEW]",
     options: &[
         HELP,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        FORMAT,
         opt('O', "output-format", "FMT", "format of the new image (default: raw)"),
         opt('o', "options", "OPTS", "format options of the new image, k=v separated by commas"),
-        opt('p', "progress", "", "show progress"),
-        opt('q', "quiet", "", "print nothing but errors"),
+        PROGRESS,
+        QUIET,
         opt('\0', "image-opts", "", "the image is a list of options: driver=FMT,file.filename=NAME"),
         OBJECT,
     ],

@@ -36,9 +36,10 @@ pub(crate) const fn ours(long: &'static str, value: &'static str, help: &'static
 }
 
 impl Opt {
-    /// The two columns that help shows; nothing for an option that is only known in order to be refused.
+    /// The two columns that help shows; nothing for an option that is only known in order to be refused, and
+    /// none of ours to scripts of qemu-img.
     pub(crate) fn help(&self) -> Option<(String, &'static str)> {
-        if self.help.is_empty() {
+        if self.help.is_empty() || self.ours && crate::text::program() == "qemu-img" {
             return None;
         }
         let letter = self.letter.map(|letter| format!("-{letter}"));
@@ -80,6 +81,8 @@ pub(crate) enum Name {
 /// Reads words one option at a time.
 pub(crate) struct Getopt<'a> {
     table: &'a [Opt],
+    /// Known as well, unless the table has options of the same name.
+    common: &'a [Opt],
     words: std::vec::IntoIter<OsString>,
     /// The letters of a word that are still to be read.
     letters: Vec<u8>,
@@ -87,9 +90,10 @@ pub(crate) struct Getopt<'a> {
 }
 
 impl<'a> Getopt<'a> {
-    /// Will read `words`, which know the options in `table`.
-    pub(crate) fn new(table: &'a [Opt], words: Vec<OsString>) -> Self {
-        Getopt { table, words: words.into_iter(), letters: Vec::new(), only_operands: false }
+    /// Will read `words`, which know the options in `table` and, where that has none of the same name, in
+    /// `common`.
+    pub(crate) fn new(table: &'a [Opt], common: &'a [Opt], words: Vec<OsString>) -> Self {
+        Getopt { table, common, words: words.into_iter(), letters: Vec::new(), only_operands: false }
     }
 
     /// The next option or operand.
@@ -163,7 +167,7 @@ impl<'a> Getopt<'a> {
     fn find(&self, name: &[u8], shown: &str) -> Result<&'a Opt, String> {
         let strict = crate::text::program() == "qemu-img";
         let known = |option: &&Opt| if option.ours { !strict } else { !option.long.is_empty() };
-        let long = || self.table.iter().filter(known);
+        let long = || self.table.iter().chain(self.common).filter(known);
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
             return Ok(exact);
         }
@@ -192,10 +196,12 @@ mod tests {
         opt('c', "", "", "compress"),
     ];
 
+    const COMMON: [Opt; 2] = [ours("force", "", "hidden by the table"), ours("safe", "", "everywhere")];
+
     /// All items as text, or the error.
     fn read(line: &str) -> String {
         let words = line.split_whitespace().map(OsString::from).collect();
-        let mut getopt = Getopt::new(&TABLE, words);
+        let mut getopt = Getopt::new(&TABLE, &COMMON, words);
         let mut out = Vec::new();
         loop {
             match getopt.next() {
@@ -222,6 +228,7 @@ mod tests {
         assert_eq!(read("-q -- -q --x"), "q= -q --x");
         assert_eq!(read("-f -- x"), "f=-- x");
         assert_eq!(read("- -c"), "- c=");
+        assert_eq!(read("--safe -f --safe --force"), "safe= f=--safe force=");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use libimage::job::processors;
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words, string};
+use crate::arguments::{Command, HELP, OBJECT, OUTPUT, Output, PROGRESS, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::{Source, source_cache};
 use crate::{snapshot, text};
@@ -25,11 +25,11 @@ pub(crate) const COMMAND: Command = Command {
         opt('a', "algorithm", "NAME", "sha256 (the default) or sha512; a tree of such hashes"),
         opt('f', "format", "FMT", "format of the images; guessed if not given"),
         opt('l', "snapshot", "SNAPSHOT", "hash this internal snapshot"),
-        opt('p', "progress", "", "show progress"),
+        PROGRESS,
         opt('T', "cache", "MODE", "cache mode of the images (default writeback)"),
         opt('U', "force-share", "", "tolerate that others write to the images"),
         opt('\0', "image-opts", "", "the images are lists of options: driver=FMT,file.filename=NAME"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         OBJECT,
     ],
     run,

@@ -13,7 +13,9 @@ use libimage::open::{BackingReference, Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{
+    self, Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Usage, Words,
+};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::{snapshot, text};
@@ -24,12 +26,12 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        FORMAT,
+        OUTPUT,
         opt('b', "backing-chain", "", "show the backing files too"),
         OBJECT,
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        IMAGE_OPTS,
+        FORCE_SHARE,
         opt('\0', "limits", "", "show what sizes requests should have"),
     ],
     run,

@@ -25,6 +25,7 @@ mod options;
 mod plot;
 mod rebase;
 mod repair;
+mod report;
 mod resize;
 mod snapshot;
 mod text;

@@ -105,7 +105,7 @@ fn page(commands: &[Command]) -> String {
             escaped(command.operands)
         );
         out += &format!("{}.\n", escaped(command.about));
-        for (names, help) in command.options.iter().skip(1).filter_map(Opt::help) {
+        for (names, help) in command.all_options().skip(1).filter_map(Opt::help) {
             out += &format!(".TP\n.B {}\n{}\n", escaped(&names), escaped(help));
         }
     }
@@ -127,7 +127,7 @@ mod tests {
         let page = page(crate::COMMANDS);
         for command in crate::COMMANDS {
             assert!(page.contains(&format!(".SS \"{}\"", command.name)));
-            for (names, _) in command.options.iter().skip(1).filter_map(Opt::help) {
+            for (names, _) in command.all_options().skip(1).filter_map(Opt::help) {
                 assert!(page.contains(&escaped(&names)), "{names}");
             }
         }

@@ -11,7 +11,9 @@ use libimage::open::{Image, OpenOptions};
 use libimage::storage::Replacement;
 use libimage::{Block, Error, Extent};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{
+    Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Usage, Words,
+};
 use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
@@ -23,12 +25,12 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        FORMAT,
+        IMAGE_OPTS,
         opt('s', "start-offset", "OFFSET", "where to begin"),
         opt('l', "max-length", "LENGTH", "how much to look at"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        OUTPUT,
+        FORCE_SHARE,
         ours("plot", "FILE.svg", "draw where the data lies, for a browser"),
         ours("heat", "", "draw where the data lies, for a terminal"),
         OBJECT,

@@ -11,7 +11,9 @@ use libimage::job::measure::{self, Qcow2Layout, Sizes};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{Command, HELP, OBJECT, Output, Words, string};
+use crate::arguments::{
+    Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Words, string,
+};
 use crate::getopt::{Name, opt};
 use crate::image::{ELSEWHERE, Source};
 use crate::options::{Given, Options, number, preallocation, size_argument, size_value, switch};
@@ -25,12 +27,12 @@ pub(crate) const COMMAND: Command = Command {
         HELP,
         opt('O', "target-format", "FMT", "format of the new image: raw (the default) or qcow2"),
         opt('o', "options", "OPTS", "its format options, k=v separated by commas"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         opt('\0', "size", "SIZE", "size of the new image"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        FORMAT,
+        IMAGE_OPTS,
         opt('l', "snapshot", "SNAPSHOT", "measure this internal snapshot of the image"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        FORCE_SHARE,
         OBJECT,
     ],
     run,

@@ -11,7 +11,7 @@ use libimage::open::{CacheMode, Image, OpenOptions};
 use libimage::spec::Spec;
 use libimage::{Block, Error};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words, string};
+use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
 use crate::getopt::{Name, opt};
 use crate::image::{self, ELSEWHERE, Source, source_cache, target_cache};
 
@@ -21,10 +21,10 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
+        IMAGE_OPTS,
+        FORMAT,
         opt('t', "cache", "MODE", "cache mode of the image (default writeback)"),
         opt('b', "backing", "FILENAME", "the new backing file; empty for none"),
         opt('F', "backing-format", "FMT", "format of the new backing file"),
@@ -32,7 +32,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('u', "backing-unsafe", "", "change the name only: what the image shows may change"),
         opt('c', "compress", "", "compress what is copied (qcow2)"),
         opt('U', "force-share", "", "tolerate that others write to the backing files"),
-        opt('p', "progress", "", "show progress"),
+        PROGRESS,
     ],
     run,
 };

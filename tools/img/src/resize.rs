@@ -7,7 +7,7 @@ use libimage::format::Format;
 use libimage::open::OpenOptions;
 use libimage::{Error, Preallocation};
 
-use crate::arguments::{Command, HELP, OBJECT, Usage, Words};
+use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, Usage, Words};
 use crate::getopt::{Item, Name, opt};
 use crate::image::Source;
 use crate::options::{preallocation, size_value};
@@ -19,10 +19,10 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME [+|-]SIZE",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
+        FORMAT,
+        IMAGE_OPTS,
         opt('\0', "preallocation", "MODE", "what to allocate of new space: off, metadata, falloc or full"),
         opt('\0', "shrink", "", "allow to cut off data"),
     ],

@@ -13,10 +13,12 @@ use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use libimage::{Block, Error};
 
-use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words, string};
+use crate::arguments::{
+    Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, Output, QUIET, Usage, Words, string,
+};
 use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
-use crate::{info, text};
+use crate::{info, report, text};
 
 pub(crate) const COMMAND: Command = Command {
     name: "snapshot",
@@ -24,11 +26,11 @@ pub(crate) const COMMAND: Command = Command {
     operands: "FILENAME",
     options: &[
         HELP,
-        opt('q', "quiet", "", "print nothing but errors"),
+        QUIET,
         OBJECT,
-        opt('f', "format", "FMT", "format of the image; guessed if not given"),
-        opt('\0', "image-opts", "", "FILENAME is a list of options: driver=FMT,file.filename=NAME"),
-        opt('U', "force-share", "", "tolerate that others write to the image"),
+        FORMAT,
+        IMAGE_OPTS,
+        FORCE_SHARE,
         opt('l', "list", "", "list the snapshots (the default)"),
         opt('a', "apply", "NAME", "go back to a snapshot"),
         opt('c', "create", "NAME", "take a snapshot"),
@@ -75,11 +77,11 @@ fn run(words: Words) -> Result<ExitCode> {
     };
     let action = action.unwrap_or(Action::List);
     let list = matches!(action, Action::List);
+    if output == Output::Json && !list {
+        report::want();
+    }
     let image = source.open(file, OpenOptions { read_only: list, ..OpenOptions::default() })?;
     act(&image, action, output)?;
-    if output == Output::Json && !list {
-        arguments::tell_done("snapshot", &operands)?;
-    }
     Ok(ExitCode::SUCCESS)
 }
 

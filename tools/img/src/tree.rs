@@ -10,7 +10,7 @@ use libimage::open::{Image, OpenOptions};
 use libimage::units::human;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::{self, Command, HELP, OBJECT, Output, Usage, Words};
+use crate::arguments::{self, Command, HELP, OBJECT, OUTPUT, Output, Usage, Words};
 use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::text;
@@ -24,7 +24,7 @@ pub(crate) const COMMAND: Command = Command {
         opt('f', "format", "FMT", "format of the images; guessed if not given"),
         opt('U', "force-share", "", "tolerate that others write to the images"),
         opt('\0', "image-opts", "", "the images are lists of options: driver=FMT,file.filename=NAME"),
-        opt('\0', "output", "human|json", "how to print (default human)"),
+        OUTPUT,
         OBJECT,
     ],
     run,

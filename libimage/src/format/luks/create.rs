@@ -144,12 +144,6 @@ impl NewHeader {
     pub fn bytes(&self) -> u64 {
         self.header.payload_offset()
     }
-
-    /// The payload lies in another file.
-    pub fn detach(&mut self) {
-        self.header.payload_offset = 0;
-    }
-
     /// Writes the header to the start of `area`, with `password` for its first slot.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub use make::{Changed, make};
 pub use view::Patched;
 
 use crate::error::{Error, Result};
+use crate::fields::Fields;
 
 const MAGIC: &[u8; 8] = b"DWDELTA\x01";
 /// What is compared, hashed and written together, in bytes.
@@ -69,11 +70,11 @@ impl Header {
         if !body.starts_with(MAGIC) {
             return Err(Error::corrupt(name, "it is no delta made by 'img diff'"));
         }
-        let flags = number32(&body[24..]);
-        if crc32fast::hash(body) != number32(checksum) || flags & !NO_HASHES != 0 {
+        let flags = Fields(body).le32(24);
+        if crc32fast::hash(body) != Fields(checksum).le32(0) || flags & !NO_HASHES != 0 {
             return Err(Error::corrupt(name, "its header is damaged, or of a later version"));
         }
-        Ok(Header { old_size: number(&body[8..]), new_size: number(&body[16..]), hashed: flags == 0 })
+        Ok(Header { old_size: Fields(body).le64(8), new_size: Fields(body).le64(16), hashed: flags == 0 })
     }
 }
 
@@ -155,8 +156,8 @@ impl<'a, R: Read> Reader<'a, R> {
         let cut_short = |_| bad("it ends too early");
         let mut bytes = vec![0; HEAD];
         self.input.read_exact(&mut bytes).map_err(cut_short)?;
-        let (kind, offset, length) = (bytes[0], number(&bytes[1..]), number(&bytes[9..]));
-        let payload = number32(&bytes[17..]) as usize;
+        let (kind, offset, length) = (bytes[0], Fields(&bytes).le64(1), Fields(&bytes).le64(9));
+        let payload = Fields(&bytes).le32(17) as usize;
         // No more memory is taken than a record can need, whatever this one claims.
         let sane = match kind {
             b'E' => length == 0 && payload == 0,
@@ -176,7 +177,7 @@ impl<'a, R: Read> Reader<'a, R> {
         self.input.read_exact(&mut bytes[HEAD..]).map_err(cut_short)?;
         self.position += bytes.len() as u64;
         let (body, checksum) = bytes.split_at(bytes.len() - 4);
-        if crc32fast::hash(body) != number32(checksum) {
+        if crc32fast::hash(body) != Fields(checksum).le32(0) {
             return Err(bad("a record is damaged"));
         }
         if kind == b'E' {
@@ -215,14 +216,6 @@ fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
-}
-
-fn number(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
-}
-
-fn number32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().copied().map_or(0, u32::from_le_bytes)
 }
 
 #[cfg(test)]
