@@ -32,6 +32,8 @@ pub(super) struct Freeing {
     waiting: VecDeque<(InUse, Vec<Freed>)>,
     /// Cloned by every request that begins now.
     mark: InUse,
+    /// Space is given back by [`Meta::punch_free`] at the end, not run by run.
+    pub(super) space_at_the_end: bool,
 }
 
 impl Freeing {
@@ -122,10 +124,24 @@ impl Meta {
     }
 
     fn punch(&self, hole: Option<HostRun>, wanted: bool) {
-        if let Some(run) = hole.filter(|_| wanted) {
+        if let Some(run) = hole.filter(|_| wanted && !self.freeing.space_at_the_end) {
             // Only a hint: the cluster counts as holding anything at all once it is free.
             let _ = self.file.discard(self.geometry.host_bytes(run));
         }
+    }
+
+    /// Gives the space of all free clusters of the file back.
+    pub(super) fn punch_free(&mut self) -> Result<()> {
+        let end = self.geometry.clusters_for(self.file.size());
+        let mut at = 0;
+        while at < end {
+            let count = self.free_length(at, end - at)?;
+            if count > 0 {
+                self.punch(Some(HostRun { first: HostCluster(at), count }), true);
+            }
+            at += count.max(1);
+        }
+        Ok(())
     }
 
     /// Takes between one and `max` neighbouring free clusters into use, each with one reference.
