@@ -18,6 +18,7 @@ pub mod job;
 pub mod open;
 pub mod spec;
 pub mod storage;
+mod sync;
 pub mod units;
 pub mod volume;
 

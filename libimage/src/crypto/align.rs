@@ -3,10 +3,9 @@
 //! A sector of which only a part is written is read first. Whoever writes parts of sectors must therefore
 //! keep everybody else from writing meanwhile; [`Edges`] does.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
 use super::{MAX_SECTOR, SECTOR};
 use crate::error::Result;
+use crate::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// What one step of a long request covers: small enough for the processor's cache.
 pub(crate) const STEP: usize = 256 * 1024;

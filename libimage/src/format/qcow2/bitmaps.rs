@@ -5,7 +5,6 @@
 //! change writes the new contents and a new directory first, and then lets the header name that.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use super::bitmap::{self, AUTO, Bitmap, GRANULARITY_BITS, IN_USE, MAX_BITMAPS, MAX_NAME, MAX_STORED_BYTES};
 use super::dirty::DirtyBits;
@@ -18,6 +17,7 @@ use super::storage::{table_bytes, write_all};
 use super::units::{HostCluster, HostRun};
 use crate::block::Block;
 use crate::error::{Error, Result};
+use crate::sync::Ordering;
 
 impl Qcow2 {
     /// The persistent bitmaps, in the order of the directory.

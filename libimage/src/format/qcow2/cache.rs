@@ -2,7 +2,8 @@
 //!
 //! Looking a page up needs only a shared reference, so that readers do not exclude each other. A dirty
 //! page is never dropped: it leaves only after it was written, and counts as clean only once its
-//! owner says that the write is safe.
+//! owner says that the write is safe. A page may be read from the file while nobody holds the cache; it is
+//! taken in only if nothing that was here can have reached the file since.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -54,6 +55,25 @@ pub(super) struct PageCache {
     dirty: BTreeSet<u64>,
     /// Advances with every load, so that hits need not write to shared memory most of the time.
     clock: AtomicU64,
+    /// Changes whenever what the file holds may differ from what was read of it before.
+    version: u64,
+}
+
+/// A page that is not here, and what it takes to bring it in without holding the cache meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Absent {
+    offset: u64,
+    page_size: u64,
+    version: u64,
+}
+
+impl Absent {
+    /// Reads the page.
+    pub(super) fn read(&self, file: &dyn Block) -> Result<Box<[u8]>> {
+        let mut bytes = vec![0; self.page_size as usize].into_boxed_slice();
+        read_padded(file, &mut bytes, self.offset)?;
+        Ok(bytes)
+    }
 }
 
 impl PageCache {
@@ -65,6 +85,7 @@ impl PageCache {
             pages: HashMap::default(),
             dirty: BTreeSet::new(),
             clock: AtomicU64::new(0),
+            version: 0,
         }
     }
 
@@ -81,12 +102,32 @@ impl PageCache {
     /// Brings the page at `offset` in from `file`, unless it is here.
     pub(super) fn load(&mut self, file: &dyn Block, offset: u64) -> Result<&[u8]> {
         if !self.pages.contains_key(&offset) {
-            let mut bytes = vec![0; self.page_size as usize].into_boxed_slice();
-            read_padded(file, &mut bytes, offset)?;
-            let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
-            self.pages.insert(offset, Page { bytes, used: AtomicU64::new(now) });
+            let bytes = self.absent(offset).read(file)?;
+            self.put(offset, bytes);
         }
         Ok(self.get(offset).unwrap_or_default())
+    }
+
+    /// What to read for a page that is not here.
+    pub(super) fn absent(&self, offset: u64) -> Absent {
+        Absent { offset, page_size: self.page_size, version: self.version }
+    }
+
+    /// Takes in a page that was read while others may have used the cache. One that is here already stays;
+    /// one that may be out of date is read again.
+    pub(super) fn insert(&mut self, file: &dyn Block, page: Absent, bytes: Box<[u8]>) -> Result<()> {
+        if page.version != self.version {
+            return self.load(file, page.offset).map(drop);
+        }
+        if !self.pages.contains_key(&page.offset) {
+            self.put(page.offset, bytes);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, offset: u64, bytes: Box<[u8]>) {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
+        self.pages.insert(offset, Page { bytes, used: AtomicU64::new(now) });
     }
 
     /// The page at `offset`, brought in where needed, to be changed: it counts as dirty from here on.
@@ -124,11 +165,15 @@ impl PageCache {
 
     /// What was written is durable, or need not be.
     pub(super) fn set_clean(&mut self) {
+        if self.is_dirty() {
+            self.version += 1;
+        }
         self.dirty.clear();
     }
 
     /// Forgets pages whose clusters have been given up.
     pub(super) fn forget(&mut self, range: Range<u64>) {
+        self.version += 1;
         let pages = (range.end - range.start) / self.page_size;
         if pages > self.pages.len() as u64 {
             self.pages.retain(|offset, _| !range.contains(offset));
@@ -144,6 +189,7 @@ impl PageCache {
 
     /// Forgets everything, dirty or not: what lies in the file has been replaced.
     pub(super) fn clear(&mut self) {
+        self.version += 1;
         self.pages.clear();
         self.dirty.clear();
     }
@@ -200,5 +246,22 @@ mod tests {
         for page in 0..64 {
             assert_eq!(cache.load(&file, page * 512).unwrap()[0], page as u8 + 1);
         }
+    }
+
+    #[test]
+    fn a_page_read_before_a_change_does_not_hide_it() {
+        let file = Memory::new(1 << 20);
+        let mut cache = PageCache::new(512, 512 * 16);
+        let page = cache.absent(512);
+        let old = page.read(&file).unwrap();
+        cache.load_mut(&file, 512).unwrap()[0] = 7;
+        cache.insert(&file, page, old.clone()).unwrap();
+        assert_eq!(cache.get(512).unwrap()[0], 7);
+        // Written and evicted: only the file has it.
+        cache.write_back(&file).unwrap();
+        cache.set_clean();
+        cache.pages.clear();
+        cache.insert(&file, page, old).unwrap();
+        assert_eq!(cache.get(512).unwrap()[0], 7);
     }
 }

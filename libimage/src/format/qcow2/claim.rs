@@ -4,12 +4,12 @@
 //! that were taken into use are given back unless they are published.
 
 use std::ops::Range;
-use std::sync::{MutexGuard, PoisonError};
 
 use super::image::Qcow2;
 use super::meta::Meta;
 use super::units::{GuestCluster, HostRun};
 use crate::error::Result;
+use crate::sync::{MutexGuard, PoisonError};
 
 /// The right to change the mapping of some guest clusters, until dropped.
 pub(super) struct Claim<'a> {

@@ -4,7 +4,7 @@
 //! of many; each of them holds one reference to it. What the codecs need is nothing of the image, so
 //! that many threads can compress while none holds a lock. (qcow2 specification, "Compressed clusters".)
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -19,6 +19,7 @@ use super::table::{Compressed, L2Entry, touched_by};
 use super::units::{Geometry, GuestOffset, HostCluster, HostOffset, HostRun};
 use crate::block::{Block, check_range};
 use crate::error::{Error, Result};
+use crate::sync::PoisonError;
 
 /// Unpacked clusters that are kept for reads smaller than a cluster.
 const KEPT_CLUSTERS: usize = 8;

@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock};
 
 use super::compress::{Compressor, Unpacked};
 use super::crypt::Crypt;
@@ -18,6 +17,10 @@ use super::snapshot;
 use super::units::Geometry;
 use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering, PoisonError, RwLock, RwLockReadGuard,
+    RwLockWriteGuard,
+};
 
 /// Metadata that is held in memory by default, in bytes.
 const DEFAULT_CACHE: u64 = 32 << 20;
@@ -160,7 +163,7 @@ impl Qcow2 {
     /// Sets what is read where this image holds nothing. It must be what the header names, or hold the
     /// same bytes.
     pub fn set_backing(&self, backing: Option<Arc<dyn Block>>) {
-        *self.backing.write().unwrap_or_else(std::sync::PoisonError::into_inner) = backing;
+        *self.backing.write().unwrap_or_else(PoisonError::into_inner) = backing;
     }
 
     /// Writes another backing file name and format into the header. The opened backing stays as it is.

@@ -3,6 +3,7 @@
 //! Runs are as long as the cached part of the tables can tell, so that one large request becomes few
 //! large ones. Looking up needs no exclusive access; a page that is not cached is reported as missing.
 
+use super::cache::Absent;
 use super::meta::Meta;
 use super::subcluster::Part;
 use super::table::{BadEntry, Compressed, L1Entry, L2Entry, Mapping};
@@ -137,6 +138,14 @@ impl Meta {
             result = Err(BadEntry::Displaced);
         }
         result.map_err(|bad| Error::corrupt(self.file.name(), bad.text(entry)))
+    }
+
+    /// The page that holds the entry for `cluster` in the active tables, if it is in the file only.
+    pub(super) fn absent_page(&self, cluster: GuestCluster) -> Option<Absent> {
+        let entry = L1Entry(self.l1.get(self.geometry.l1_index(cluster)).copied()?);
+        let table = self.l2_table(entry).ok()?.filter(|table| table.0 < self.file.size())?;
+        let place = self.entry_place(table, cluster);
+        self.l2.get(place.page).is_none().then(|| self.l2.absent(place.page))
     }
 
     /// The entry for `cluster` in the active tables, loading what is needed.

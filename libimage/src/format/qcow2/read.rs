@@ -3,9 +3,8 @@
 //! A request keeps a mark of the clusters it looked up until it has ended, so that none of them can be
 //! given to somebody else meanwhile.
 
-use std::sync::Arc;
-
 use super::alloc::InUse;
+use super::cache::Absent;
 use super::image::Qcow2;
 use super::map::{Lookup, Source};
 use super::meta::Meta;
@@ -52,7 +51,7 @@ impl Qcow2 {
                 let mut done = 0;
                 let missing = loop {
                     match meta.look_up(view.l1(&meta), GuestOffset(at.0 + done), length - done)? {
-                        Lookup::Missing(page) => break Some(page),
+                        Lookup::Missing(page) => break Some(meta.l2.absent(page)),
                         Lookup::Found(source, run) => {
                             // A compressed cluster is one run, however long the request.
                             list.push((source, run));
@@ -78,12 +77,12 @@ impl Qcow2 {
         }
     }
 
-    fn load_page(&self, page: u64) -> Result<()> {
+    /// Brings in a page of an L2 table. Others go on while it is read.
+    pub(super) fn load_page(&self, page: Absent) -> Result<()> {
+        let bytes = page.read(&*self.file)?;
         let mut meta = self.meta_write()?;
         meta.make_read_room();
-        let file = Arc::clone(&meta.file);
-        meta.l2.load(&*file, page)?;
-        Ok(())
+        meta.l2.insert(&*self.file, page, bytes)
     }
 
     /// Reads from the given view. The caller has checked the range.

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use std::sync::atomic::Ordering;
-
 use super::header::{MAX_L1_BYTES, field};
 use super::image::Qcow2;
 use super::meta::Meta;
@@ -17,6 +15,7 @@ use super::units::{Geometry, GuestCluster, GuestOffset, HostCluster, HostOffset,
 use super::zero::Clear;
 use crate::block::{Block, Preallocation, Zero};
 use crate::error::{Error, Result};
+use crate::sync::Ordering;
 
 /// Refuses sizes that the geometry cannot map.
 pub(super) fn check_size(geometry: Geometry, size: u64) -> Result<()> {

@@ -4,8 +4,6 @@
 //! updates is such that an interruption leaves too many references, never too few: counts rise before the
 //! table that needs them is named in the header, and fall after it is no longer named.
 
-use std::sync::atomic::Ordering;
-
 use super::check::CheckReport;
 use super::header::{MAX_SNAPSHOTS, field};
 use super::image::Qcow2;
@@ -17,6 +15,7 @@ use super::table::{L1Entry, L2Entry};
 use super::units::{HostCluster, HostRun};
 use crate::block::Block;
 use crate::error::{Error, Result};
+use crate::sync::Ordering;
 
 /// A change of all reference counts below an L1 table.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::image::Qcow2;
 use super::read::View;
@@ -10,6 +9,7 @@ use super::snapshot;
 use super::storage::read_table;
 use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
 use crate::error::{Error, Result};
+use crate::sync::Ordering;
 
 /// An internal snapshot, for reading. While it lives the snapshot cannot be deleted.
 pub struct SnapshotView {

@@ -73,16 +73,22 @@ impl Qcow2 {
     pub(super) fn plan(&self, at: u64, length: u64) -> Result<Plan<'_>> {
         let g = self.geometry;
         let cluster = g.guest_cluster(GuestOffset(at));
-        {
-            let meta = self.meta_read()?;
-            meta.check_usable()?;
-            if meta.is_claimed(&(cluster.0..cluster.0 + 1)) {
-                return Ok(Plan::Wait);
-            }
-            // Damage is dealt with where it can be marked.
-            if let Ok(Some((host, length))) = meta.in_place(at, length) {
-                return Ok(Plan::InPlace { host, length, _in_use: meta.freeing.in_use() });
-            }
+        // A second time only after the page that names the cluster was brought in.
+        for loaded in [false, true] {
+            let absent = {
+                let meta = self.meta_read()?;
+                meta.check_usable()?;
+                if meta.is_claimed(&(cluster.0..cluster.0 + 1)) {
+                    return Ok(Plan::Wait);
+                }
+                // Damage is dealt with where it can be marked.
+                if let Ok(Some((host, length))) = meta.in_place(at, length) {
+                    return Ok(Plan::InPlace { host, length, _in_use: meta.freeing.in_use() });
+                }
+                meta.absent_page(cluster).filter(|_| !loaded)
+            };
+            let Some(page) = absent else { break };
+            self.load_page(page)?;
         }
         let mut meta = self.meta_write()?;
         meta.check_usable()?;
