@@ -57,6 +57,7 @@ test:
 	@scripts/install-packages test
 	@$(MAKE) --no-print-directory appliance
 	$(CARGO) test --release --workspace --exclude guestd
+	$(CARGO) test --release -p libimage --features schedule --test schedules
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/scripts/as-root $(CARGO) test --release -p guestd
 
 bench: build
