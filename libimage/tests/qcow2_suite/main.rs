@@ -9,6 +9,8 @@ mod damage;
 mod faults;
 mod foreign;
 mod model;
+mod record;
+mod record_files;
 mod script;
 mod states;
 mod survive;
