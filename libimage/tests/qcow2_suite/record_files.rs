@@ -138,7 +138,7 @@ fn a_refcount_table_larger_than_needed_is_fine() {
 #[test]
 fn tmpfs_without_zero_range() {
     for directory in [tempfile::tempdir_in("/dev/shm").unwrap(), tempfile::tempdir().unwrap()] {
-        let storage = FileStorage::create(&directory.path().join("plain")).unwrap();
+        let storage = FileStorage::create(directory.path().join("plain")).unwrap();
         storage.write_at(&[1; 100_000], 0).unwrap();
         storage.write_zeroes(4096..20_000, Zero::KeepAllocated).unwrap();
         storage.write_zeroes(30_000..70_000, Zero::MayUnmap).unwrap();
