@@ -126,7 +126,7 @@ fn assert_sound(directory: &Path, image: &str, what: &str) {
 fn assert_one_of(directory: &Path, image: &str, allowed: &[&str], what: &str) {
     let same =
         |raw: &&str| qemu(directory, &["compare", "-f", "raw", "-F", "qcow2", raw, image]).status.success();
-    assert!(allowed.iter().any(|raw| same(raw)), "{what}: {image} is none of {allowed:?}");
+    assert!(allowed.iter().any(same), "{what}: {image} is none of {allowed:?}");
 }
 
 /// An image of 24 MiB in many pieces, and in `then.raw` what it shows.
