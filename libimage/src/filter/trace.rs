@@ -50,16 +50,24 @@ impl Event {
 /// A storage that remembers its changes. They are serialised; reads are not.
 pub struct Trace {
     inner: Arc<dyn Block>,
-    events: Mutex<Vec<Event>>,
+    /// Which of the storages that share the record this is.
+    number: usize,
+    events: Arc<Mutex<Vec<(usize, Event)>>>,
 }
 
 impl Trace {
     /// Records changes to `inner`.
     pub fn new(inner: Arc<dyn Block>) -> Self {
-        Trace { inner, events: Mutex::new(Vec::new()) }
+        Trace { inner, number: 0, events: Arc::default() }
     }
 
-    /// How many events have been recorded.
+    /// Records changes to another storage in the same record, as those of storage `number`: in which order two files
+    /// were changed is known afterwards.
+    pub fn beside(&self, inner: Arc<dyn Block>, number: usize) -> Self {
+        Trace { inner, number, events: Arc::clone(&self.events) }
+    }
+
+    /// How many events have been recorded, with those of all that share the record.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
@@ -69,19 +77,25 @@ impl Trace {
         self.lock().is_empty()
     }
 
-    /// All events so far.
+    /// All events so far of this storage.
     pub fn events(&self) -> Vec<Event> {
+        let own = |(number, event): &(usize, Event)| (*number == self.number).then(|| event.clone());
+        self.lock().iter().filter_map(own).collect()
+    }
+
+    /// All events so far, each with the number of its storage.
+    pub fn record_of_all(&self) -> Vec<(usize, Event)> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(usize, Event)>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn record(&self, event: Event, action: impl FnOnce(&dyn Block) -> Result<()>) -> Result<()> {
         let mut events = self.lock();
         action(&*self.inner)?;
-        events.push(event);
+        events.push((self.number, event));
         Ok(())
     }
 }

@@ -4,10 +4,15 @@
 mod amend;
 mod bitmaps;
 mod crash;
+mod crash_jobs;
 mod damage;
 mod faults;
 mod foreign;
 mod model;
+mod record;
+mod record_files;
 mod script;
+mod states;
+mod survive;
 mod threads;
 mod tools;

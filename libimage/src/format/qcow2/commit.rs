@@ -9,7 +9,8 @@
 //!
 //! So the file may at worst count clusters that nobody uses: a leak, which a check gives back. An image with
 //! lazy refcounts gives the second rule up: its dirty bit, durable before, makes whoever opens it next count
-//! anew. It goes when the image is closed.
+//! anew. It goes when the image is closed. Changes of snapshots, between which counts and COPIED flags cannot agree, set
+//! the bit for as long as they take.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -64,6 +65,36 @@ impl Meta {
             return Ok(());
         }
         self.file.flush()?;
+        self.unmark()
+    }
+
+    /// Does what leaves reference counts and COPIED flags at odds for a while. The image is marked as dirty meanwhile,
+    /// so that whoever opens it after a power cut puts them right; version 2 has no such mark. Everything is durable
+    /// when this returns.
+    pub(super) fn while_dirty<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let mark = self.geometry.version >= 3 && !self.header.has(incompatible::DIRTY);
+        if mark {
+            self.check_usable()?;
+            let marked = self.header.incompatible | incompatible::DIRTY;
+            let written = self.file.write_at(&marked.to_be_bytes(), field::INCOMPATIBLE);
+            written
+                .inspect_err(|error| self.broken = Some(format!("updating the header failed: {error}")))?;
+            self.header.incompatible = marked;
+        }
+        // This makes the mark durable, too.
+        self.commit()?;
+        let result = work(self);
+        if result.is_err() && self.check_usable().is_ok() {
+            // What was half done has been taken back, but for the flags. A mark that stays does no harm.
+            let restored = self.commit().and_then(|()| self.correct_copied());
+            if restored.is_err() {
+                return result;
+            }
+        }
+        self.commit().and_then(|()| if mark { self.unmark() } else { Ok(()) }).and(result)
+    }
+
+    fn unmark(&mut self) -> Result<()> {
         self.header.incompatible &= !incompatible::DIRTY;
         let bytes = self.header.incompatible.to_be_bytes();
         self.write_header_field(field::INCOMPATIBLE, &bytes)

@@ -2,7 +2,8 @@
 //!
 //! A snapshot is a copy of the L1 table; what it maps is shared and counted once more. The order of
 //! updates is such that an interruption leaves too many references, never too few: counts rise before the
-//! table that needs them is named in the header, and fall after it is no longer named.
+//! table that needs them is named in the header, and fall after it is no longer named. Meanwhile the image is marked as
+//! dirty (see `commit.rs`): counts and COPIED flags are changed one after the other.
 
 use super::check::CheckReport;
 use super::header::{MAX_SNAPSHOTS, field};
@@ -41,54 +42,14 @@ impl Qcow2 {
     pub fn create_snapshot(&self, name: &str, date: std::time::Duration) -> Result<Snapshot> {
         self.refuse_with_data_file()?;
         let (_gate, mut meta) = self.exclusive()?;
-        let g = self.geometry;
         if meta.snapshots.len() >= MAX_SNAPSHOTS as usize {
             return Err(Error::unsupported(self.name(), "it cannot hold more than 65536 snapshots"));
         }
         if name.len() > usize::from(u16::MAX) {
             return Err(Error::Invalid("The name of the snapshot is too long".to_owned()));
         }
-        meta.commit()?;
-        let l1 = meta.l1.clone();
-        let bytes = l1.len() as u64 * 8;
-        let run = meta.allocate_table(g.clusters_for(bytes))?;
-        if let Err(error) = meta.share_all(&l1, Share::Add) {
-            meta.give_back(run);
-            return Err(error);
-        }
-        let id = snapshot::next_id(&meta.snapshots);
-        let mut entry = Snapshot {
-            raw_id: id.as_bytes().to_owned(),
-            raw_name: name.as_bytes().to_owned(),
-            id,
-            name: name.to_owned(),
-            date_seconds: u32::try_from(date.as_secs()).unwrap_or(u32::MAX),
-            date_nanoseconds: date.subsec_nanos(),
-            vm_clock: 0,
-            vm_state_size: 0,
-            disk_size: self.size(),
-            icount: Some(0),
-            l1_offset: g.host_start(run.first).0,
-            l1_size: l1.len() as u32,
-            unknown_extra: Vec::new(),
-            entry_length: 0,
-        };
-        entry.entry_length = snapshot::encode(std::slice::from_ref(&entry)).len() as u64;
-        let made = meta.publish_snapshot(&entry, &l1);
-        if let Err(error) = made {
-            // Unless the header may name the new table, everything can be taken back.
-            if meta.check_usable().is_ok() {
-                meta.snapshots.retain(|snapshot| snapshot.l1_offset != entry.l1_offset);
-                meta.share_all(&l1, Share::Drop)?;
-                meta.give_back(run);
-                meta.commit()?;
-                meta.correct_copied()?;
-            }
-            return Err(error);
-        }
-        meta.note_metadata(run, Kind::SnapshotL1);
-        meta.commit()?;
-        Ok(entry)
+        let size = self.size();
+        meta.while_dirty(|meta| meta.create_snapshot(name, date, size))
     }
 
     /// Makes the disk what it was when the snapshot was taken, size included. What it holds now is lost.
@@ -117,25 +78,25 @@ impl Qcow2 {
                 "the disk had another size, which a v2 image cannot go back to",
             ));
         }
-        meta.commit()?;
-        let old = meta.l1.clone();
-        let mut new = read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize)?;
-        new.iter_mut().for_each(|entry| *entry = L1Entry(*entry).with_copied(false).0);
-        let needed = g.l1_entries_for(size) as usize;
-        new.resize(new.len().max(needed), 0);
-        meta.share_all(&new, Share::Add)?;
-        if let Err(error) = meta.switch_l1(new.clone(), size) {
-            if meta.check_usable().is_ok() {
-                meta.share_all(&new, Share::Drop)?;
+        meta.while_dirty(|meta| {
+            let old = meta.l1.clone();
+            let mut new = read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize)?;
+            new.iter_mut().for_each(|entry| *entry = L1Entry(*entry).with_copied(false).0);
+            let needed = g.l1_entries_for(size) as usize;
+            new.resize(new.len().max(needed), 0);
+            meta.share_all(&new, Share::Add)?;
+            if let Err(error) = meta.switch_l1(new.clone(), size) {
+                if meta.check_usable().is_ok() {
+                    meta.share_all(&new, Share::Drop)?;
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        self.set_size(size);
-        meta.share_all(&old, Share::Drop)?;
-        // Counts have fallen only after this.
-        meta.commit()?;
-        meta.correct_copied()?;
-        meta.commit()
+            self.set_size(size);
+            meta.share_all(&old, Share::Drop)?;
+            // Counts have fallen only after this.
+            meta.commit()?;
+            meta.correct_copied()
+        })
     }
 
     /// Deletes a snapshot and frees what only it used.
@@ -156,16 +117,16 @@ impl Qcow2 {
         let mut list = meta.snapshots.clone();
         let snapshot = list.remove(index);
         let l1 = read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize)?;
-        meta.commit()?;
-        meta.write_snapshots(list)?;
-        // The header does not name it any more: whatever goes wrong now only leaks.
-        meta.share_all(&l1, Share::Drop)?;
-        let bytes = u64::from(snapshot.l1_size) * 8;
-        let first = HostCluster(snapshot.l1_offset >> self.geometry.cluster_bits);
-        meta.free_later(HostRun { first, count: self.geometry.clusters_for(bytes) }, true);
-        meta.commit()?;
-        meta.correct_copied()?;
-        meta.commit()
+        meta.while_dirty(|meta| {
+            meta.write_snapshots(list)?;
+            // The header does not name it any more: whatever goes wrong now only leaks.
+            meta.share_all(&l1, Share::Drop)?;
+            let bytes = u64::from(snapshot.l1_size) * 8;
+            let first = HostCluster(snapshot.l1_offset >> self.geometry.cluster_bits);
+            meta.free_later(HostRun { first, count: self.geometry.clusters_for(bytes) }, true);
+            meta.commit()?;
+            meta.correct_copied()
+        })
     }
 }
 
@@ -180,6 +141,48 @@ impl Qcow2 {
 }
 
 impl Meta {
+    /// Makes a snapshot of a disk of `size` bytes.
+    fn create_snapshot(&mut self, name: &str, date: std::time::Duration, size: u64) -> Result<Snapshot> {
+        let g = self.geometry;
+        let l1 = self.l1.clone();
+        let bytes = l1.len() as u64 * 8;
+        let run = self.allocate_table(g.clusters_for(bytes))?;
+        if let Err(error) = self.share_all(&l1, Share::Add) {
+            self.give_back(run);
+            return Err(error);
+        }
+        let id = snapshot::next_id(&self.snapshots);
+        let mut entry = Snapshot {
+            raw_id: id.as_bytes().to_owned(),
+            raw_name: name.as_bytes().to_owned(),
+            id,
+            name: name.to_owned(),
+            date_seconds: u32::try_from(date.as_secs()).unwrap_or(u32::MAX),
+            date_nanoseconds: date.subsec_nanos(),
+            vm_clock: 0,
+            vm_state_size: 0,
+            disk_size: size,
+            icount: Some(0),
+            l1_offset: g.host_start(run.first).0,
+            l1_size: l1.len() as u32,
+            unknown_extra: Vec::new(),
+            entry_length: 0,
+        };
+        entry.entry_length = snapshot::encode(std::slice::from_ref(&entry)).len() as u64;
+        let made = self.publish_snapshot(&entry, &l1);
+        if let Err(error) = made {
+            // Unless the header may name the new table, everything can be taken back.
+            if self.check_usable().is_ok() {
+                self.snapshots.retain(|snapshot| snapshot.l1_offset != entry.l1_offset);
+                self.share_all(&l1, Share::Drop)?;
+                self.give_back(run);
+            }
+            return Err(error);
+        }
+        self.note_metadata(run, Kind::SnapshotL1);
+        Ok(entry)
+    }
+
     /// Writes the snapshot's L1 table and the new snapshot table, and names it in the header.
     fn publish_snapshot(&mut self, entry: &Snapshot, l1: &[u64]) -> Result<()> {
         let private: Vec<u64> = l1.iter().map(|&entry| L1Entry(entry).with_copied(false).0).collect();
@@ -284,7 +287,7 @@ impl Meta {
     }
 
     /// Sets COPIED in all active tables to what the reference counts say.
-    fn correct_copied(&mut self) -> Result<()> {
+    pub(super) fn correct_copied(&mut self) -> Result<()> {
         self.check_copied(&mut CheckReport::default(), true)
     }
 }
