@@ -6,7 +6,7 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 STATIC := RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --target $(STATIC_TARGET)
 AGENT := $(TARGET)/release/libexec/guestd
 
-.PHONY: all build demo test bench check clean help appliance install
+.PHONY: all build demo test bench fuzz check clean help appliance install
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make demo       build a Debian guest, look into it, change it, convert it'
 	@echo 'make test       all tests (20 minutes at most)'
 	@echo 'make bench      side by side with qemu-img'
+	@echo 'make fuzz       damaged input for every parser, TIME=60 seconds each (needs a nightly compiler)'
 	@echo 'make check      formatting and lints'
 
 build:
@@ -63,6 +64,12 @@ test:
 bench: build
 	@scripts/install-packages demo
 	scripts/bench
+
+TIME ?= 60
+
+fuzz:
+	@scripts/install-packages test
+	TIME=$(TIME) scripts/fuzz
 
 check:
 	@scripts/install-packages build

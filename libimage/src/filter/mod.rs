@@ -2,6 +2,7 @@
 
 pub mod concat;
 pub mod fault;
+pub mod policy;
 pub mod scratch;
 pub mod slice;
 pub mod trace;
@@ -11,6 +12,7 @@ pub mod write_through;
 
 pub use concat::Concat;
 pub use fault::Fault;
+pub use policy::{Policy, Rules};
 pub use scratch::Scratch;
 pub use slice::Slice;
 pub use trace::{Event, Trace};

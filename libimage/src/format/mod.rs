@@ -1,6 +1,7 @@
 //! How bytes are laid out in a storage: the image formats, their names and their magic numbers.
 
 pub mod luks;
+pub mod names;
 pub mod probe;
 pub mod qcow2;
 pub mod raw;

@@ -4,14 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::fs::FileTypeExt;
 
 use crate::error::{Error, Result};
-use crate::format::Format;
+use crate::format::{Format, names};
 use crate::spec::protocol;
-
-/// The protocols that images elsewhere may be named by.
-const ELSEWHERE: [&str; 16] = [
-    "fat", "ftp", "ftps", "gluster", "http", "https", "iscsi", "iser", "nbd", "nbd+unix", "nbds", "nfs",
-    "nvme", "rbd", "ssh", "vvfat",
-];
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +79,7 @@ impl Driver {
             Some(b"null-aio") => Ok(Driver::Null("null-aio")),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
-                Err(Error::NotFound(match ELSEWHERE.contains(&&*other) {
+                Err(Error::NotFound(match names::is_protocol(&other) {
                     true => format!(
                         "It is not a local file, and protocol '{other}' is not supported (a file whose name has a colon is written ./NAME)"
                     ),

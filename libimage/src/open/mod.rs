@@ -75,6 +75,8 @@ pub struct Image {
     /// The options say something about the backing file.
     backing_given: bool,
     described: Described,
+    /// Its block behind what was said about zeroes and discards.
+    ruled: Option<Arc<dyn Block>>,
     write_through: Option<Arc<dyn Block>>,
 }
 
@@ -136,7 +138,7 @@ impl Image {
 
     /// The image's contents, its backing files included.
     pub fn block(&self) -> Arc<dyn Block> {
-        if let Some(block) = &self.write_through {
+        if let Some(block) = self.write_through.as_ref().or(self.ruled.as_ref()) {
             return Arc::clone(block);
         }
         match &self.contents {
@@ -152,6 +154,11 @@ impl Image {
             Contents::Qcow2(qcow2) => Some(qcow2),
             _ => None,
         }
+    }
+
+    /// Something was said about zeroes and discards: what is written has to pass through [`Image::block`].
+    pub fn has_rules(&self) -> bool {
+        self.ruled.is_some()
     }
 
     /// The image as LUKS volume, if it is that.

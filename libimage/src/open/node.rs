@@ -13,10 +13,10 @@ use super::describe::{Described, strong_options};
 use super::driver::Driver;
 use super::option::{choice, number, size, switch};
 use super::{Contents, Context, Image};
-use crate::block::Block;
+use crate::block::{Block, Zero};
 use crate::error::{Error, Result};
-use crate::filter::Slice;
-use crate::format::qcow2::{self, Qcow2};
+use crate::filter::{Policy, Rules, Slice};
+use crate::format::qcow2::{self, OverlapChecks, Qcow2};
 use crate::format::raw::Raw;
 use crate::format::{Format, probe};
 use crate::spec::{Dict, Name};
@@ -102,6 +102,10 @@ impl<'a> Opening<'a> {
             };
             let name = image.driver.name();
             return Err(Error::Invalid(format!("Block {kind} '{name}' {verb} support the option '{key}'")));
+        }
+        let rules = rules(&mut own.clone())?;
+        if rules != Rules::default() && !image.block().is_read_only() {
+            image.ruled = Some(Arc::new(Policy::new(image.block(), rules)));
         }
         image.backing_given = given;
         image.described = Described::of(&image, strong_options(image.driver, &own));
@@ -255,6 +259,8 @@ impl<'a> Opening<'a> {
             read_only: flags.read_only,
             check: flags.check,
             cache_bytes: given.cache_bytes.unwrap_or(qcow2::OpenOptions::default().cache_bytes),
+            lazy_refcounts: given.lazy_refcounts,
+            overlap_checks: given.overlap_checks,
         };
         let image = Arc::new(Qcow2::open(file.block(), open).map_err(unnamed)?);
         given.check(&image)?;
@@ -275,18 +281,7 @@ impl<'a> Opening<'a> {
             let what = "force-share=on can only be used with read-only images";
             return Err(Error::Invalid(what.to_owned()));
         }
-        let discard = options.take("discard").map(|value| value.shown());
-        let unmaps = match discard.as_deref() {
-            None | Some("off" | "ignore") => false,
-            Some("on" | "unmap") => true,
-            Some(_) => return Err(Error::Invalid("Invalid discard option".to_owned())),
-        };
-        let detect = choice(options, "detect-zeroes", &["off", "on", "unmap"])?;
-        if detect == Some("unmap") && !unmaps {
-            let what =
-                "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap";
-            return Err(Error::Invalid(what.to_owned()));
-        }
+        rules(options)?;
         if let Some(name) = node_name {
             let is_good = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
@@ -316,6 +311,7 @@ impl Image {
             header: None,
             backing_given: false,
             described,
+            ruled: None,
             write_through: None,
         }
     }
@@ -331,6 +327,28 @@ fn generic_hints(options: &Dict, mut flags: Flags) -> Flags {
     flags.read_only = hint("read-only").unwrap_or(flags.read_only);
     flags.force_share = hint("force-share").unwrap_or(flags.force_share);
     flags
+}
+
+/// What the options of a node say about zeroes and discards.
+fn rules(options: &mut Dict) -> Result<Rules> {
+    let discard = options.take("discard").map(|value| value.shown());
+    let unmaps = match discard.as_deref() {
+        None => None,
+        Some("off" | "ignore") => Some(false),
+        Some("on" | "unmap") => Some(true),
+        Some(_) => return Err(Error::Invalid("Invalid discard option".to_owned())),
+    };
+    let zeroes = match choice(options, "detect-zeroes", &["off", "on", "unmap"])? {
+        Some("on") => Some(Zero::KeepAllocated),
+        Some("unmap") if unmaps != Some(true) => {
+            let what =
+                "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap";
+            return Err(Error::Invalid(what.to_owned()));
+        }
+        Some("unmap") => Some(Zero::MayUnmap),
+        _ => None,
+    };
+    Ok(Rules { keep_space: unmaps == Some(false), zeroes })
 }
 
 /// Removes the protocol from a name: what is left of a file's name may look like one itself.
@@ -396,26 +414,15 @@ fn raw(file: &Image, guessed: bool, options: &mut Dict, flags: Flags) -> Result<
 /// The options of a qcow2 node, apart from its children's.
 struct Qcow2Options {
     cache_bytes: Option<u64>,
-    lazy_refcounts: bool,
+    lazy_refcounts: Option<bool>,
+    overlap_checks: OverlapChecks,
     encryption: Dict,
     l2_entry: Option<u64>,
 }
 
 impl Qcow2Options {
     fn take(options: &mut Dict) -> Result<Self> {
-        const CHECKS: [&str; 9] = [
-            "main-header",
-            "active-l1",
-            "active-l2",
-            "refcount-table",
-            "refcount-block",
-            "snapshot-table",
-            "inactive-l1",
-            "inactive-l2",
-            "bitmap-directory",
-        ];
-        const TEMPLATES: [&str; 4] = ["none", "constant", "cached", "all"];
-        let lazy_refcounts = switch(options, "lazy-refcounts")?.unwrap_or(false);
+        let lazy_refcounts = switch(options, "lazy-refcounts")?;
         for name in
             ["pass-discard-request", "pass-discard-snapshot", "pass-discard-other", "discard-no-unref"]
         {
@@ -423,8 +430,11 @@ impl Qcow2Options {
         }
         let plain = options.take("overlap-check").map(|value| value.shown());
         let template = options.take("overlap-check.template").map(|value| value.shown());
-        for name in CHECKS {
-            switch(options, &format!("overlap-check.{name}"))?;
+        let mut single = Vec::new();
+        for name in OverlapChecks::NAMES {
+            if let Some(on) = switch(options, &format!("overlap-check.{name}"))? {
+                single.push((name, on));
+            }
         }
         let total = size(options, "cache-size")?;
         let l2 = size(options, "l2-cache-size")?;
@@ -457,15 +467,21 @@ impl Qcow2Options {
                 "Conflicting values for qcow2 options 'overlap-check' ('{plain}') and 'overlap-check.template' ('{template}')"
             )));
         }
-        if let Some(value) = plain.or(template).filter(|value| !TEMPLATES.contains(&value.as_str())) {
-            return Err(Error::Invalid(format!(
-                "Unsupported value '{value}' for qcow2 option 'overlap-check'. Allowed are any of the following: none, constant, cached, all"
-            )));
+        let mut overlap_checks = OverlapChecks::default();
+        if let Some(value) = plain.or(template) {
+            overlap_checks = OverlapChecks::template(&value).ok_or_else(|| {
+                Error::Invalid(format!(
+                    "Unsupported value '{value}' for qcow2 option 'overlap-check'. Allowed are any of the following: none, constant, cached, all"
+                ))
+            })?;
+        }
+        for (name, on) in single {
+            overlap_checks.set(name, on);
         }
         let encryption = options.take_child("encrypt");
         // Pages are always small: a cache of a few serves any image.
         let cache_bytes = cache_bytes.map(|bytes| bytes.max(1 << 20));
-        Ok(Qcow2Options { cache_bytes, lazy_refcounts, encryption, l2_entry })
+        Ok(Qcow2Options { cache_bytes, lazy_refcounts, overlap_checks, encryption, l2_entry })
     }
 
     /// Refuses what does not fit the image.
@@ -476,7 +492,7 @@ impl Qcow2Options {
                 "L2 cache entry size must be a power of two between 512 and the cluster size ({cluster})"
             )));
         }
-        if self.lazy_refcounts && image.info()?.version < 3 {
+        if self.lazy_refcounts == Some(true) && image.info()?.version < 3 {
             let what = "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level";
             return Err(Error::Invalid(what.to_owned()));
         }

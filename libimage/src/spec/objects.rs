@@ -49,6 +49,10 @@ const KINDS: [Kind; 7] = [
     Kind { name: "throttle-group", properties: &[("limits", "ThrottleLimits")] },
 ];
 
+/// Kinds of objects that only machines have.
+const OF_MACHINES: [&str; 6] =
+    ["authz-pam", "can-bus", "cryptodev-backend", "iothread", "memory-backend-ram", "rng-random"];
+
 /// The answer to `--object help` and `--object TYPE,help`; nothing if help was not asked for.
 pub fn object_help(text: &str) -> Option<String> {
     let parts = split_commas(text);
@@ -105,8 +109,10 @@ impl Objects {
         };
         let kind = take("qom-type")?;
         let Some(kind) = KINDS.iter().find(|known| known.name == kind) else {
-            let what = format!("Parameter 'qom-type' does not accept value '{kind}'");
-            return Err(Error::Invalid(what));
+            return Err(Error::Invalid(match OF_MACHINES.contains(&kind.as_str()) {
+                true => format!("invalid object type: {kind}"),
+                false => format!("Parameter 'qom-type' does not accept value '{kind}'"),
+            }));
         };
         let id = take("id")?;
         if let Some((key, _)) =
@@ -126,6 +132,7 @@ impl Objects {
                 "Parameter 'id' expects an identifier\nIdentifiers consist of letters, digits, '-', '.', '_', starting with a letter.".to_owned(),
             ));
         }
+        check_values(kind, &properties)?;
         let object = match kind.name {
             "secret" => Object::Secret(self.secret_of(&id, &properties)?),
             _ => Object::Other,
@@ -198,6 +205,24 @@ impl Objects {
         let bytes = if is_base64 { base64(&bytes)? } else { bytes };
         decrypt(key, iv, &bytes)
     }
+}
+
+/// Refuses values that are none of their type, and objects that lack what they are made for.
+fn check_values(kind: &Kind, properties: &[(String, String)]) -> Result<()> {
+    if kind.name == "authz-simple" && properties.is_empty() {
+        return Err(missing("identity"));
+    }
+    for (key, value) in properties {
+        let what = match kind.properties.iter().find(|(name, _)| name == key).map(|(_, what)| *what) {
+            Some("int") if value.parse::<i64>().is_err() => format!("Parameter '{key}' expects integer"),
+            Some("QAuthZListPolicy") if !["allow", "deny"].contains(&value.as_str()) => {
+                format!("Parameter '{key}' does not accept value '{value}'")
+            }
+            _ => continue,
+        };
+        return Err(Error::Invalid(what));
+    }
+    Ok(())
 }
 
 /// Decrypts a secret with AES-256-CBC and removes its padding.
@@ -340,6 +365,10 @@ mod tests {
         for (text, expected) in [
             ("secret", "Parameter 'id' is missing"),
             ("id=x", "Parameter 'qom-type' is missing"),
+            ("iothread,id=x", "invalid object type: iothread"),
+            ("authz-simple,id=x", "Parameter 'identity' is missing"),
+            ("authz-list,id=x,policy=y", "Parameter 'policy' does not accept value 'y'"),
+            ("main-loop,id=x,aio-max-batch=y", "Parameter 'aio-max-batch' expects integer"),
             ("", "Parameter 'qom-type' is missing"),
             ("foo,id=x", "Parameter 'qom-type' does not accept value 'foo'"),
             ("secret,id=x", "Either 'file' or 'data' must be provided"),

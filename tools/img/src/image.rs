@@ -64,44 +64,6 @@ impl Source {
     }
 }
 
-/// Formats and protocols that QEMU knows, and we by name only.
-pub(crate) const ELSEWHERE: [&str; 34] = [
-    "blkdebug",
-    "blklogwrites",
-    "blkverify",
-    "bochs",
-    "cloop",
-    "compress",
-    "copy-before-write",
-    "copy-on-read",
-    "dmg",
-    "file",
-    "ftp",
-    "ftps",
-    "host_cdrom",
-    "host_device",
-    "http",
-    "https",
-    "iscsi",
-    "nbd",
-    "nfs",
-    "null-aio",
-    "null-co",
-    "nvme",
-    "parallels",
-    "preallocate",
-    "qcow",
-    "qed",
-    "quorum",
-    "rbd",
-    "ssh",
-    "throttle",
-    "vdi",
-    "vhdx",
-    "vmdk",
-    "vpc",
-];
-
 /// Opens what `spec` describes, with the objects of the command line.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
 use libimage::Block;
-use libimage::format::Format;
+use libimage::format::{Format, names};
 use libimage::job::measure::{self, Qcow2Layout, Sizes};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
@@ -15,7 +15,7 @@ use crate::arguments::{
     Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Words, string,
 };
 use crate::getopt::{Name, opt};
-use crate::image::{ELSEWHERE, Source};
+use crate::image::Source;
 use crate::options::{Given, Options, number, preallocation, size_argument, size_value, switch};
 use crate::{encryption, snapshot, text};
 
@@ -109,12 +109,13 @@ fn open(
 
 /// The format of the new image.
 fn target(name: &str) -> Result<Format> {
-    match Format::by_name(name) {
-        Ok(format) => Ok(format),
-        Err(_) if ELSEWHERE.contains(&name) => {
+    match (Format::by_name(name), names::elsewhere(name)) {
+        (Ok(format), _) => Ok(format),
+        (_, Some(known)) if known.creates => {
             bail!("Block driver '{name}' does not support size measurement")
         }
-        Err(_) => bail!("Unknown file format '{name}'"),
+        (_, Some(_)) => bail!("Format driver '{name}' does not support image creation"),
+        _ => bail!("Unknown file format '{name}'"),
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use libimage::Preallocation;
 use libimage::crypto::Secret;
 use libimage::format::qcow2::{CompressionType, CreateOptions};
-use libimage::format::{Format, luks};
+use libimage::format::{Format, luks, names};
 use libimage::spec::split_commas;
 use libimage::units::{SizeProblem, scan_size};
 
@@ -49,30 +49,6 @@ const fn entry(name: &'static str, kind: Kind, default: Option<&'static str>, he
 const fn of_file(name: &'static str, kind: Kind, help: &'static str) -> Entry {
     Entry { name, kind, help, default: None, of_file: true }
 }
-
-/// Formats that a backing file may be said to have: that of an image is kept even if only others can open it.
-const KNOWN_FORMATS: [&str; 20] = [
-    "blkdebug",
-    "bochs",
-    "cloop",
-    "compress",
-    "dmg",
-    "file",
-    "host_device",
-    "http",
-    "https",
-    "luks",
-    "nbd",
-    "parallels",
-    "qcow",
-    "qcow2",
-    "qed",
-    "raw",
-    "vdi",
-    "vhdx",
-    "vmdk",
-    "vpc",
-];
 
 /// In the order in which `create` shows them.
 static QCOW2: [Entry; 23] = [
@@ -394,7 +370,7 @@ impl Options {
             Some("0.10" | "v2") => 2,
             Some(other) => return Err(unknown("version", other)),
         };
-        if let Some(format) = self.get("backing_fmt").filter(|name| !KNOWN_FORMATS.contains(name)) {
+        if let Some(format) = self.get("backing_fmt").filter(|name| !names::is_driver(name)) {
             return Err(unknown("backing-fmt", format));
         }
         let mode = self.get("preallocation").unwrap_or("off");

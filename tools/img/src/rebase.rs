@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 use cli::progress::Percent;
-use libimage::format::Format;
+use libimage::format::names;
 use libimage::job::{processors, rebase};
 use libimage::open::{CacheMode, Image, OpenOptions};
 use libimage::spec::Spec;
@@ -13,7 +13,7 @@ use libimage::{Block, Error};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
 use crate::getopt::{Name, opt};
-use crate::image::{self, ELSEWHERE, Source, source_cache, target_cache};
+use crate::image::{self, Source, source_cache, target_cache};
 
 pub(crate) const COMMAND: Command = Command {
     name: "rebase",
@@ -81,8 +81,7 @@ fn run(words: Words) -> Result<ExitCode> {
     let options = OpenOptions { cache, no_backing: arguments.only_name, ..OpenOptions::default() };
     let image = source.open(file, options)?;
     if let Some(format) = &arguments.format
-        && Format::by_name(format).is_err()
-        && !ELSEWHERE.contains(&format.as_str())
+        && !names::is_driver(format)
     {
         bail!("Invalid format name: '{format}'");
     }

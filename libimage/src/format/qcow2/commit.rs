@@ -44,7 +44,9 @@ impl Meta {
     /// the image allows that, and says so.
     pub(super) fn commit(&mut self) -> Result<()> {
         self.check_usable()?;
-        if self.header.compatible & compatible::LAZY_REFCOUNTS != 0
+        let allowed = self.header.compatible & compatible::LAZY_REFCOUNTS != 0;
+        if self.lazy_refcounts.unwrap_or(allowed)
+            && self.geometry.version >= 3
             && !self.lagging
             && self.counts_are_dirty()
             && !self.header.has(incompatible::DIRTY)

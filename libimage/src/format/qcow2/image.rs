@@ -12,6 +12,7 @@ use super::compress::{Compressor, Unpacked};
 use super::crypt::Crypt;
 use super::header::{CompressionType, Header, autoclear, field, incompatible};
 use super::meta::Meta;
+use super::overlap::OverlapChecks;
 use super::read::View;
 use super::snapshot;
 use super::units::Geometry;
@@ -34,11 +35,21 @@ pub struct OpenOptions {
     pub check: bool,
     /// Limit for cached metadata, in bytes.
     pub cache_bytes: u64,
+    /// Postpone updates of reference counts, or do not, whatever the image says.
+    pub lazy_refcounts: Option<bool>,
+    /// What data must not be written over.
+    pub overlap_checks: OverlapChecks,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { read_only: false, check: false, cache_bytes: DEFAULT_CACHE }
+        OpenOptions {
+            read_only: false,
+            check: false,
+            cache_bytes: DEFAULT_CACHE,
+            lazy_refcounts: None,
+            overlap_checks: OverlapChecks::default(),
+        }
     }
 }
 
@@ -104,6 +115,8 @@ impl Qcow2 {
         let raw_external = header.autoclear & autoclear::RAW_DATA_FILE != 0;
         let crypt = Crypt::load(&file, &header)?;
         let mut meta = Meta::load(Arc::clone(&file), header, options.cache_bytes)?;
+        meta.lazy_refcounts = options.lazy_refcounts;
+        meta.overlap_checks = options.overlap_checks;
         let (snapshots, result) = snapshot::read(&*file, &meta.header);
         meta.snapshots = snapshots;
         match result {

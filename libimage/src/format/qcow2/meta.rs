@@ -13,7 +13,7 @@ use super::cache::PageCache;
 use super::commit::L1_SECTOR;
 use super::compress::Tail;
 use super::header::{Header, autoclear, field};
-use super::overlap::{Kind, Places};
+use super::overlap::{Kind, OverlapChecks, Places};
 use super::refcount::Refcounts;
 use super::snapshot::Snapshot;
 use super::storage::{read_table, write_all};
@@ -53,6 +53,10 @@ pub(super) struct Meta {
     marked_for_writing: bool,
     /// Reference counts in the file may be out of date: the dirty bit says so there (lazy refcounts).
     pub(super) lagging: bool,
+    /// Whether they may, if the image is not to decide.
+    pub(super) lazy_refcounts: Option<bool>,
+    /// What data must not be written over.
+    pub(super) overlap_checks: OverlapChecks,
 }
 
 impl Meta {
@@ -85,6 +89,8 @@ impl Meta {
             broken: None,
             marked_for_writing: false,
             lagging: false,
+            lazy_refcounts: None,
+            overlap_checks: OverlapChecks::default(),
             header,
             file,
             external: None,

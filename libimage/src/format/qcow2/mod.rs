@@ -60,6 +60,7 @@ pub use dirty::DirtyBits;
 pub use header::CompressionType;
 pub use image::{OpenOptions, Qcow2};
 pub use info::{BitmapInfo, Info};
+pub use overlap::OverlapChecks;
 pub use snapshot::Snapshot;
 pub use stream::read::StreamReader;
 pub use stream::write::{StreamManner, write_stream};

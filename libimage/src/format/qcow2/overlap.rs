@@ -9,6 +9,7 @@ use super::commit::L1_SECTOR;
 use super::header::{field, incompatible};
 use super::meta::Meta;
 use super::refcount::{BLOCK_OFFSET, TABLE_SECTOR};
+use super::storage::read_table;
 use super::table::L1Entry;
 use super::units::{HostCluster, HostRun};
 use crate::error::{Error, Result};
@@ -27,9 +28,14 @@ pub(super) enum Kind {
     SnapshotTable,
     SnapshotL1,
     BitmapDirectory,
+    SnapshotL2,
 }
 
 impl Kind {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     /// As QEMU calls it.
     fn name(self) -> &'static str {
         match self {
@@ -41,7 +47,79 @@ impl Kind {
             Kind::SnapshotTable => "snapshot table",
             Kind::SnapshotL1 => "inactive L1 table",
             Kind::BitmapDirectory => "bitmap directory",
+            Kind::SnapshotL2 => "inactive L2 table",
         }
+    }
+}
+
+/// What data must not be written over, where a damaged table says that it should be. New clusters are always
+/// compared with all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverlapChecks {
+    kinds: u16,
+}
+
+impl Default for OverlapChecks {
+    /// All that needs no reading: `cached`.
+    fn default() -> Self {
+        OverlapChecks {
+            kinds: CONSTANT | Kind::L2.bit() | Kind::RefcountBlock.bit() | Kind::SnapshotL1.bit(),
+        }
+    }
+}
+
+/// What is always in memory, and rarely moves.
+const CONSTANT: u16 = Kind::Header.bit()
+    | Kind::L1.bit()
+    | Kind::RefcountTable.bit()
+    | Kind::SnapshotTable.bit()
+    | Kind::BitmapDirectory.bit();
+
+impl OverlapChecks {
+    /// The names of the single checks, as options have them.
+    pub const NAMES: [&str; 9] = [
+        "main-header",
+        "active-l1",
+        "active-l2",
+        "refcount-table",
+        "refcount-block",
+        "snapshot-table",
+        "inactive-l1",
+        "inactive-l2",
+        "bitmap-directory",
+    ];
+
+    /// The checks of the template called `name`: `none`, `constant`, `cached` or `all`.
+    pub fn template(name: &str) -> Option<Self> {
+        let cached = OverlapChecks::default();
+        Some(match name {
+            "none" => OverlapChecks { kinds: 0 },
+            "constant" => OverlapChecks { kinds: CONSTANT },
+            "cached" => cached,
+            "all" => OverlapChecks { kinds: cached.kinds | Kind::SnapshotL2.bit() },
+            _ => return None,
+        })
+    }
+
+    /// Switches the check called `name` on or off, if there is one.
+    pub fn set(&mut self, name: &str, on: bool) {
+        let kind = match name {
+            "main-header" => Kind::Header,
+            "active-l1" => Kind::L1,
+            "active-l2" => Kind::L2,
+            "refcount-table" => Kind::RefcountTable,
+            "refcount-block" => Kind::RefcountBlock,
+            "snapshot-table" => Kind::SnapshotTable,
+            "inactive-l1" => Kind::SnapshotL1,
+            "inactive-l2" => Kind::SnapshotL2,
+            "bitmap-directory" => Kind::BitmapDirectory,
+            _ => return,
+        };
+        self.kinds = if on { self.kinds | kind.bit() } else { self.kinds & !kind.bit() };
+    }
+
+    fn has(self, kind: Kind) -> bool {
+        self.kinds & kind.bit() != 0
     }
 }
 
@@ -121,14 +199,47 @@ impl Meta {
         }
     }
 
+    /// Refuses to write data over such metadata as the user wants to be safe.
+    pub(super) fn check_data_overlap(&mut self, run: HostRun) -> Result<()> {
+        if self.overlap_checks == OverlapChecks::default() {
+            return self.check_overlap(run);
+        }
+        let checks = self.overlap_checks;
+        let places = self.places();
+        let hit = run.clusters().find_map(|cluster| {
+            let kind = places.kind(cluster).filter(|kind| checks.has(*kind))?;
+            Some((cluster, kind))
+        });
+        match hit {
+            None => Ok(()),
+            Some((cluster, kind)) => {
+                let what = format!(": Preventing invalid write on metadata (overlaps with {})", kind.name());
+                Err(self.found_corruption(cluster, &what))
+            }
+        }
+    }
+
     /// True if any cluster of the run is known to hold metadata. Needs no exclusive access.
     pub(super) fn overlaps_metadata(&self, run: HostRun) -> bool {
         self.places.as_ref().is_none_or(|places| run.clusters().any(|cluster| places.kind(cluster).is_some()))
     }
 
+    /// The L2 tables of snapshots, as far as their L1 tables can be read, if they are to be known.
+    fn snapshot_tables(&self) -> Vec<HostCluster> {
+        if !self.overlap_checks.has(Kind::SnapshotL2) {
+            return Vec::new();
+        }
+        let tables = self.snapshots.iter().filter_map(|snapshot| {
+            read_table(&*self.file, snapshot.l1_offset, snapshot.l1_size as usize).ok()
+        });
+        let entries = tables.flatten().filter_map(|entry| L1Entry(entry).table());
+        entries.map(|table| self.geometry.host_cluster(table)).collect()
+    }
+
     /// Which clusters hold metadata.
     pub(super) fn places(&mut self) -> &mut Places {
         let g = self.geometry;
+        let inactive = if self.places.is_none() { self.snapshot_tables() } else { Vec::new() };
         let (header, l1, table, snapshots) = (&self.header, &self.l1, &self.refcounts.table, &self.snapshots);
         self.places.get_or_insert_with(|| {
             let mut places = Places::default();
@@ -156,6 +267,9 @@ impl Meta {
             add(header.l1_offset, l1.len() as u64 * 8, Kind::L1);
             add(header.refcount_table_offset, table.len() as u64 * 8, Kind::RefcountTable);
             add(0, 1, Kind::Header);
+            for cluster in inactive {
+                places.kinds.entry(cluster).or_insert(Kind::SnapshotL2);
+            }
             places
         })
     }

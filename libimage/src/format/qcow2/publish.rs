@@ -67,7 +67,7 @@ impl Meta {
             // There is no metadata, and no count, in a data file.
             return Ok(());
         }
-        self.check_overlap(run)?;
+        self.check_data_overlap(run)?;
         if self.geometry.host_bytes(run).end <= self.file.size() {
             return Ok(());
         }

@@ -160,7 +160,10 @@ impl Job<'_> {
         match image.qcow2() {
             Some(qcow2) => {
                 self.check_room_for_bitmaps(qcow2)?;
-                copier.copy_qcow2(qcow2, false)?;
+                match image.has_rules() && !self.arguments.compress {
+                    true => copier.copy_plain(&*block, qcow2.cluster_size(), false)?,
+                    false => copier.copy_qcow2(qcow2, false)?,
+                }
                 self.copy_bitmaps(qcow2, sources)?;
             }
             None => copier.copy_plain(&*block, 1, false)?,

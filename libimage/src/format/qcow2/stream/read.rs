@@ -230,7 +230,9 @@ impl<'a> StreamReader<'a> {
                 Mapping::Data(host) => self.want(host, Role::Data(guest), take)?,
                 Mapping::Compressed(place) => {
                     if place.offset.0 + place.length > self.read << g.cluster_bits {
-                        self.packed.insert(place.offset.0, (place, guest));
+                        if self.packed.insert(place.offset.0, (place, guest)).is_some() {
+                            return Err(used_twice(place.offset.0));
+                        }
                         self.begin_window(place);
                     } else {
                         self.unpack(place, guest, take)?;

@@ -1,0 +1,344 @@
+//! What is done with bytes from strangers: one function for each parser, each of which does with its input what
+//! a program would. Nothing may panic, grow large or go on for ever, whatever the bytes are.
+//!
+//! Each returns whether the bytes were understood, so that a test can tell that it tests something.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libimage::audit::{Bounds, audit, formats};
+use libimage::crypto::HashAlg;
+use libimage::filter::undo;
+use libimage::format::luks::Luks;
+use libimage::format::qcow2::{Amendment, Fix, OpenOptions, Qcow2, StreamReader};
+use libimage::format::{Format, probe};
+use libimage::fs::detect;
+use libimage::fs::ext::{Ext, Kind};
+use libimage::job::delta;
+use libimage::job::progress::Silent;
+use libimage::open::{Context, Driver, Image};
+use libimage::spec::{Objects, Spec, json, object_help, split_commas};
+use libimage::storage::Memory;
+use libimage::{Block, Error, Preallocation, units, volume};
+
+/// A parser's function.
+pub type Body = fn(&[u8]) -> bool;
+
+/// All of them, by the names of the fuzz targets.
+pub const ALL: [(&str, Body); 8] = [
+    ("qcow2", qcow2),
+    ("stream", stream),
+    ("luks", luks),
+    ("disk", disk),
+    ("audit", look),
+    ("delta", patch),
+    ("undo", take_back),
+    ("options", options),
+];
+
+/// Memory that a small image may take while it is worked with, in bytes.
+const MAX_MEMORY: u64 = 1 << 28;
+/// Disks up to this size are made to try a delta on them, in bytes.
+const MAX_DISK: u64 = 1 << 30;
+/// More iterations than this would only slow the search for passphrases down.
+const MAX_ITERATIONS: u8 = 4;
+/// The smallest header of LUKS version 2.
+const LUKS2_HEADER: usize = 0x4000;
+
+/// A qcow2 image: opened, read, checked, written, repaired.
+pub fn qcow2(bytes: &[u8]) -> bool {
+    let mut understood = false;
+    for check in [false, true] {
+        let memory = Arc::new(Memory::from_bytes(bytes));
+        let options = OpenOptions { check, ..OpenOptions::default() };
+        let Ok(image) = Qcow2::open(Arc::clone(&memory) as Arc<dyn Block>, options) else { continue };
+        understood |= !check;
+        if image.lacks_data_file() {
+            let _ = image.data_file_name();
+            let _ = image.set_data_file(Arc::new(Memory::new(1 << 16)));
+        }
+        let size = image.size();
+        let mut buf = vec![0; size.min(1 << 17) as usize];
+        let _ = image.read_at(&mut buf, 0);
+        let last = size - buf.len() as u64;
+        let _ = image.read_at(&mut buf, last);
+        let _ = image.status(0..size);
+        let _ = image.info();
+        let _ = image.check();
+        let _ = image.write_at(&buf, 0);
+        let _ = image.discard(0..size);
+        let _ = image.create_snapshot("s", Duration::ZERO);
+        let _ = image.flush();
+        for bitmap in image.bitmaps().unwrap_or_default() {
+            let _ = image.bitmap(&bitmap.name).map(|bits| bits.dirty_bytes());
+            let _ = image.clear_bitmap(&bitmap.name);
+        }
+        let _ = image.add_bitmap("b", None, true);
+        let _ = image.write_at(&buf, last);
+        let _ = image.resize(size.min(1 << 20), Preallocation::Off);
+        let _ = image.repair(Fix::All);
+        drop(image);
+        let file = Arc::clone(&memory) as Arc<dyn Block>;
+        let change = Amendment { refcount_bits: Some(64), version: Some(3), ..Amendment::default() };
+        let _ = Qcow2::amend(&file, None, &change);
+        assert!(memory.allocated_bytes().unwrap_or(0) < MAX_MEMORY);
+    }
+    understood
+}
+
+/// A qcow2 image that comes through a pipe.
+pub fn stream(bytes: &[u8]) -> bool {
+    let mut input = bytes;
+    let Ok(reader) = StreamReader::open(&mut input, &[]) else { return false };
+    let size = reader.size();
+    let (mut pieces, limit) = (0_u64, 4 + (bytes.len() as u64) * 2);
+    let read = reader.run(&mut |offset, data| {
+        assert!(!data.is_empty() && offset.checked_add(data.len() as u64).is_some_and(|end| end <= size));
+        pieces += 1;
+        if pieces < limit { Ok(()) } else { Err(Error::Cancelled) }
+    });
+    read.is_ok()
+}
+
+/// A LUKS volume, and the header of one: looked at, opened with a passphrase, read and written.
+pub fn luks(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    // The upper bytes of all iteration counts: of the digest, and of eight slots.
+    for at in std::iter::once(164).chain((0..8).map(|slot| 212 + slot * 48)) {
+        if let Some(count) = bytes.get_mut(at..at + 3) {
+            count[0] = 0;
+            count[1] = 0;
+            count[2] = count[2].min(MAX_ITERATIONS);
+        }
+    }
+    // Version 2 is only looked at behind a right checksum, and without a passphrase: its costs are in its text.
+    let second = bytes.get(6..8) == Some(&[0, 2]) && bytes.len() >= LUKS2_HEADER;
+    if second {
+        bytes[8..16].copy_from_slice(&(LUKS2_HEADER as u64).to_be_bytes());
+        bytes[72..104].fill(0);
+        bytes[72..78].copy_from_slice(b"sha256");
+        bytes[256..264].fill(0);
+        bytes[448..512].fill(0);
+        let digest = HashAlg::Sha256.digest(&[&bytes[..LUKS2_HEADER]]);
+        bytes[448..480].copy_from_slice(&digest);
+    }
+    let memory: Arc<dyn Block> = Arc::new(Memory::from_bytes(&bytes));
+    let passwords = [None, Some(&b"abc"[..])];
+    let mut understood = false;
+    for password in passwords.into_iter().take(if second { 1 } else { 2 }) {
+        for detached in [false, true] {
+            let header = detached.then(|| Arc::clone(&memory));
+            let Ok(image) = Luks::open(Arc::clone(&memory), header, password, false) else { continue };
+            understood = true;
+            let _ = image.info();
+            let size = image.size();
+            let mut buf = vec![0; size.min(1 << 16) as usize];
+            let _ = image.read_at(&mut buf, 0);
+            let _ = image.write_at(&buf, size - buf.len() as u64);
+            let _ = image.status(0..size);
+        }
+    }
+    understood
+}
+
+/// A disk: its partitions, what they hold, and every file of an ext file system.
+pub fn disk(bytes: &[u8]) -> bool {
+    let disk: Arc<dyn Block> = Arc::new(Memory::from_bytes(bytes));
+    let mut blocks = vec![Arc::clone(&disk)];
+    if let Ok(Some(table)) = volume::partitions(&disk) {
+        for partition in &table.partitions {
+            blocks.push(Arc::new(partition.open(&disk).expect("partitions of a table lie on the disk")));
+        }
+    }
+    let mut understood = blocks.len() > 1;
+    for block in blocks {
+        understood |= detect(&*block).is_ok_and(|content| content.is_some());
+        if let Ok(ext) = Ext::open(block) {
+            walk(&ext);
+        }
+    }
+    understood
+}
+
+fn walk(ext: &Ext) {
+    let mut ahead = vec![Vec::new()];
+    let mut budget = 500;
+    while let Some(path) = ahead.pop() {
+        let directory = if path.is_empty() { b"/" } else { &path[..] };
+        let Ok(listing) = ext.list(directory) else { continue };
+        for (name, kind) in &*listing {
+            if budget == 0 {
+                return;
+            }
+            budget -= 1;
+            let child = [&path[..], b"/", name].concat();
+            let _ = ext.size(&child);
+            match kind {
+                Kind::Directory => ahead.push(child),
+                Kind::Symlink => drop(ext.read_link(&child)),
+                Kind::File => {
+                    let mut pieces = 0;
+                    let _ = ext.read_file(&child, &mut |_| {
+                        pieces += 1;
+                        if pieces < 16 { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
+                    });
+                }
+                Kind::Special => {}
+            }
+        }
+    }
+}
+
+/// An upload: what it is, what it could be taken for, and whether it is safe.
+pub fn look(bytes: &[u8]) -> bool {
+    let memory: Arc<dyn Block> = Arc::new(Memory::from_bytes(bytes));
+    let guess = probe::guess(&bytes[..bytes.len().min(probe::PROBE_BYTES)]);
+    let _ = probe::probe(&*memory);
+    let found = formats(&memory).unwrap_or_default();
+    let bounds = Bounds { max_virtual_size: Some(1 << 40) };
+    let audited = audit(&memory, bounds);
+    if let Ok(audited) = &audited {
+        for finding in &audited.findings {
+            assert!(!finding.text.chars().any(|c| c.is_control() && c != '\n'), "{:?}", finding.text);
+        }
+    }
+    guess != probe::Guess::Known(Format::Raw) || !found.is_empty()
+}
+
+/// A delta, applied to an empty disk of the size that it wants. Its checksums are put right first: noise behind a
+/// wrong one is refused at once.
+pub fn patch(bytes: &[u8]) -> bool {
+    let bytes = seal_delta(bytes);
+    let size_at =
+        |at: usize| bytes.get(at..).and_then(|b| b.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+    let (old, new) = (size_at(8), size_at(16));
+    if old > MAX_DISK || new > MAX_DISK {
+        return false;
+    }
+    let disk = Arc::new(Memory::new(old));
+    let verified = delta::verify(&bytes[..], "delta", &*disk, &Silent).is_ok();
+    let file = in_memory(&bytes);
+    if let Ok(patched) = delta::Patched::new(Arc::clone(&disk) as Arc<dyn Block>, &file.1) {
+        let mut buf = vec![0; patched.size().min(1 << 17) as usize];
+        let _ = patched.read_at(&mut buf, 0);
+        let last = patched.size() - buf.len() as u64;
+        let _ = patched.read_at(&mut buf, last);
+        let _ = patched.status(0..patched.size());
+    }
+    let _ = delta::apply(&bytes[..], "delta", &*disk, &Silent);
+    assert!(disk.allocated_bytes().unwrap_or(0) < MAX_MEMORY);
+    verified
+}
+
+/// An undo file, with its checksums put right, and an image to put back.
+pub fn take_back(bytes: &[u8]) -> bool {
+    let bytes = seal_undo(bytes);
+    let size = bytes.get(8..).and_then(|b| b.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+    let image = Memory::new(size.min(1 << 20));
+    let file = in_memory(&bytes);
+    let undone = undo::undo(&image, &file.1);
+    assert!(image.allocated_bytes().unwrap_or(0) < MAX_MEMORY);
+    undone.is_ok()
+}
+
+/// Everything that a command line says of images and objects. Nothing is opened whose name has a slash or could
+/// hide one, and nothing for writing.
+pub fn options(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    for part in split_commas(text) {
+        let _ = units::parse_size(&part);
+        let _ = Format::by_name(&part);
+        let _ = Driver::by_name(&part);
+    }
+    if let Ok(value) = json::parse(text) {
+        let line = json::line(&value);
+        assert!(json::parse(&line).is_ok(), "{line}");
+        let _ = json::lines(&value);
+    }
+    let mut objects = Objects::default();
+    let _ = object_help(text);
+    let harmless = !text.contains(['/', '\\']) && !text.contains("read-only") && !text.contains("file=");
+    if harmless {
+        let _ = objects.add(text);
+    }
+    let specs = [Spec::name(text.as_ref()), Spec::image_opts(text.as_ref(), &|_| ())];
+    let mut understood = objects.secret("s").is_ok();
+    for spec in specs.into_iter().flatten().filter(|_| harmless) {
+        let context = Context { objects: &objects, warn: &|_| (), untrusted: true };
+        let read_only = libimage::open::OpenOptions { read_only: true, ..Default::default() };
+        if let Ok(image) = Image::open_spec(spec, read_only, &context) {
+            understood = true;
+            let block = image.block();
+            let mut buf = vec![0; block.size().min(1 << 12) as usize];
+            let _ = block.read_at(&mut buf, 0);
+            let _ = image.name();
+        }
+    }
+    understood
+}
+
+/// A file without a name, and the path by which it can be opened while it lives.
+fn in_memory(bytes: &[u8]) -> (File, PathBuf) {
+    let made = rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = File::from(made.expect("a file in memory"));
+    file.write_all(bytes).expect("memory for a small file");
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    (file, path.into())
+}
+
+/// Puts a checksum where it belongs, if there is room for one.
+fn seal(bytes: &mut [u8], body: std::ops::Range<usize>) {
+    let Some(sum) = bytes.get(body.clone()).map(crc32fast::hash) else { return };
+    if let Some(place) = bytes.get_mut(body.end..body.end + 4) {
+        place.copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+fn number32(bytes: &[u8], at: usize) -> Option<usize> {
+    bytes.get(at..)?.first_chunk().copied().map(|b| u32::from_le_bytes(b) as usize)
+}
+
+/// A delta with right checksums as far as its records can be followed.
+fn seal_delta(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    seal(&mut bytes, 0..28);
+    let hashed = number32(&bytes, 24) == Some(0);
+    let old = number(&bytes, 8).unwrap_or(0);
+    let mut at = 32;
+    while let (Some(&kind), Some(offset), Some(length), Some(payload)) =
+        (bytes.get(at), number(&bytes, at + 1), number(&bytes, at + 9), number32(&bytes, at + 17))
+    {
+        let covered = if hashed && kind != b'E' { old.saturating_sub(offset).min(length) } else { 0 };
+        let end = covered.div_ceil(4096).saturating_mul(8).saturating_add(payload as u64 + 21);
+        let Some(end) = usize::try_from(end).ok().filter(|end| *end < bytes.len()) else { break };
+        seal(&mut bytes, at..at + end);
+        at += end + 4;
+    }
+    bytes
+}
+
+/// An undo file with right checksums as far as its records can be followed.
+fn seal_undo(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    seal(&mut bytes, 0..16);
+    let mut at = 20;
+    while let Some(&kind) = bytes.get(at) {
+        let length = match kind {
+            b'O' => number32(&bytes, at + 9).map(|length| length as u64 + 13),
+            _ => number(&bytes, at + 9).and_then(|count| count.checked_mul(12)?.checked_add(17)),
+        };
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        let Some(length) = length.filter(|length| *length < bytes.len()) else { break };
+        seal(&mut bytes, at..at + length);
+        at += length + 4;
+    }
+    bytes
+}
