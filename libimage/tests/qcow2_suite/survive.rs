@@ -20,7 +20,9 @@ const MAGIC: &[u8] = b"QFI\xfb";
 pub(crate) const DATA_FILE: &str = "data.raw";
 
 /// Nothing is repaired by opening it.
-const AS_IT_IS: OpenOptions = OpenOptions { read_only: false, check: true, cache_bytes: 32 << 20 };
+fn as_it_is() -> OpenOptions {
+    OpenOptions { check: true, ..OpenOptions::default() }
+}
 
 /// Files with names by which they refer to each other. The last one is the image that is looked at.
 #[derive(Clone)]
@@ -134,14 +136,14 @@ impl Judge<'_> {
             if !is_qcow2(&*files.blocks[index]) {
                 continue;
             }
-            let image = files.image_with(index, AS_IT_IS).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let image = files.image_with(index, as_it_is()).unwrap_or_else(|error| panic!("{what}: {error}"));
             *excused = self.unmarked || image.info().unwrap().dirty;
             let report = image.check().unwrap();
             let sound = report.corruptions == 0 && report.check_errors == 0;
             assert!(sound || *excused, "{what}: {report:?}");
         }
         let before = {
-            let image = files.image_with(files.blocks.len() - 1, AS_IT_IS).unwrap();
+            let image = files.image_with(files.blocks.len() - 1, as_it_is()).unwrap();
             (self.look)(&image, state);
             view(&image)
         };
