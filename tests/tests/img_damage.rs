@@ -1040,6 +1040,7 @@ qemu-img snapshot -f qcow2 -c x d.q
 ! printf '\x07' | dd of=d.q bs=1 seek=59 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q
 ~ stderr: another way to say the same
+~ images: it was marked as dirty before the damage was met, and that nothing more may be written comes on top
 == snapshot -c x with snapshots \x07
 ! printf '\x07' | dd of=d.q bs=1 seek=60 conv=notrunc status=none
 qemu-img snapshot -f qcow2 -c x d.q

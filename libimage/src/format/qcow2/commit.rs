@@ -87,11 +87,9 @@ impl Meta {
         self.commit()?;
         let result = work(self);
         if result.is_err() && self.check_usable().is_ok() {
-            // What was half done has been taken back, but for the flags. A mark that stays does no harm.
-            let restored = self.commit().and_then(|()| self.correct_copied());
-            if restored.is_err() {
-                return result;
-            }
+            // What was half done has been taken back, but for the flags. Where damage keeps them from being put
+            // right, they are part of it: whoever opens the image next must not take that as a reason for a repair.
+            let _ = self.commit().and_then(|()| self.correct_copied());
         }
         self.commit().and_then(|()| if mark { self.unmark() } else { Ok(()) }).and(result)
     }
