@@ -96,8 +96,10 @@ pub fn copy(source: &dyn Block, target: &dyn Target, manner: &Manner, progress: 
     } else {
         progress.step("Copying", size);
     }
-    let segment = if job.begins_shared()? { SHARED_SEGMENT } else { SEGMENT };
-    let division = Division { size, segment, workers: manner.workers };
+    // Threads that share extents only wait for each other: the file system changes one at a time.
+    let (segment, workers) =
+        if job.begins_shared()? { (SHARED_SEGMENT, 1) } else { (SEGMENT, manner.workers) };
+    let division = Division { size, segment, workers };
     each_segment(&division, &|at| job.skip(at, segment), &|segment, buffer| job.segment(segment, buffer))
 }
 
@@ -181,23 +183,27 @@ impl Job<'_> {
         Ok(end.max(at))
     }
 
-    /// True if the first bytes that the source stores can be shared with the target.
+    /// True if what the source stores at its beginning can be shared with the target, and none of it has to be
+    /// decompressed.
     fn begins_shared(&self) -> Result<bool> {
         let Some(decide) = self.manner.offload else { return Ok(false) };
         let size = self.source.size();
-        let mut at = 0;
+        let (mut at, mut shared) = (0, None);
         for _ in 0..64 {
-            if at >= size {
+            if at >= size || shared == Some(false) {
                 break;
             }
             let extent = self.source.status(at..size)?;
-            if extent.data && !extent.zero {
+            if extent.compressed {
+                return Ok(false);
+            }
+            if extent.data && !extent.zero && shared.is_none() {
                 let found = self.source.host_range(at..at + extent.length)?;
-                return Ok(found.is_some_and(|host| decide(&host) == Offload::Share));
+                shared = Some(found.is_some_and(|host| decide(&host) == Offload::Share));
             }
             at += extent.length;
         }
-        Ok(false)
+        Ok(shared.unwrap_or(false))
     }
 
     fn segment(&self, segment: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
