@@ -14,11 +14,16 @@ use libimage::format::qcow2::{CreateOptions, OpenOptions, Qcow2};
 use libimage::storage::Memory;
 use libimage::{Block, Extent, Limits, Preallocation, Result, Zero};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
-use shuttle::thread::yield_now;
+use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::{Config, Runner};
 
 /// Bytes of the clusters of most images here: the smallest, so that tables are many and small.
 pub(crate) const CLUSTER: u64 = 512;
+
+/// Lets others in, or goes on at once: it is not a wish to wait, after which one strategy would always prefer others.
+fn step() {
+    AtomicBool::new(false).load(Ordering::SeqCst);
+}
 
 /// A storage that lets others in.
 pub(crate) struct Stepped {
@@ -48,28 +53,28 @@ impl Block for Stepped {
         self.bytes.size()
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        yield_now();
+        step();
         self.bytes.read_at(buf, offset)?;
-        yield_now();
+        step();
         Ok(())
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        yield_now();
+        step();
         let (first, second) = buf.split_at(buf.len() / 2);
         self.bytes.write_at(first, offset)?;
-        yield_now();
+        step();
         self.bytes.write_at(second, offset + first.len() as u64)
     }
     fn write_zeroes(&self, range: Range<u64>, how: Zero) -> Result<()> {
-        yield_now();
+        step();
         self.bytes.write_zeroes(range, how)
     }
     fn discard(&self, range: Range<u64>) -> Result<()> {
-        yield_now();
+        step();
         self.bytes.discard(range)
     }
     fn flush(&self) -> Result<()> {
-        yield_now();
+        step();
         *self.durable.lock().unwrap() = self.all();
         Ok(())
     }
@@ -83,7 +88,7 @@ impl Block for Stepped {
         false
     }
     fn resize(&self, size: u64, preallocation: Preallocation) -> Result<()> {
-        yield_now();
+        step();
         self.bytes.resize(size, preallocation)
     }
     fn name(&self) -> &str {
