@@ -17,6 +17,7 @@ help:
 	@echo 'make demo       build a Debian guest, look into it, change it, convert it'
 	@echo 'make test       all tests (20 minutes at most)'
 	@echo 'make bench      side by side with qemu-img'
+	@echo 'make bench-guests  side by side with libguestfs (half an hour)'
 	@echo 'make fuzz       damaged input for every parser, TIME=60 seconds each (needs a nightly compiler)'
 	@echo 'make check      formatting and lints'
 
@@ -64,6 +65,11 @@ test:
 bench: build
 	@scripts/install-packages demo
 	scripts/bench
+
+# The peer starts slowly: half an hour.
+bench-guests: appliance
+	@scripts/install-packages bench-guests
+	scripts/bench-guests
 
 TIME ?= 60
 
