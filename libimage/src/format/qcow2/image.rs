@@ -277,7 +277,7 @@ impl Qcow2 {
     pub(super) fn quiet(&self) -> Result<(RwLockWriteGuard<'_, ()>, RwLockWriteGuard<'_, Meta>)> {
         let gate = self.gate.write().map_err(|_| self.poisoned())?;
         let mut meta = self.meta_write()?;
-        if !self.read_only && (meta.is_dirty() || meta.lagging) {
+        if !self.read_only && (meta.is_dirty() || meta.freeing.has_waiting() || meta.lagging) {
             meta.settle()?;
         }
         Ok((gate, meta))
