@@ -1,6 +1,7 @@
 //! What all actions share: the way to the guest's files, the tools, the disks, the umask.
 
 use crate::disks::Disks;
+use crate::session::Session;
 use crate::tools::Tools;
 use guestd_api::Failure;
 use rustix::fs::{Mode, OFlags};
@@ -24,6 +25,8 @@ pub(crate) struct Agent {
     pub(crate) umask: AtomicU32,
     /// How many programs of the guest run, which need /dev, /proc and /sys inside it.
     pub(crate) guest_programs: Mutex<usize>,
+    /// What actions leave open for those after them.
+    pub(crate) session: Session,
     /// True when whoever started the agent promises that `sysroot` is a guest although nothing is mounted
     /// on it.
     pub(crate) directory_is_guest: bool,
@@ -46,6 +49,7 @@ impl Agent {
             disks,
             umask: AtomicU32::new(0o022),
             guest_programs: Mutex::new(0),
+            session: Session::default(),
             directory_is_guest,
         })
     }

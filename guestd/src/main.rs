@@ -5,15 +5,20 @@
 //! how its actions are developed and tested without an appliance. The directory is then entered by chroot, so
 //! this needs root as well.
 
+mod acl;
 mod actions;
 mod agent;
+mod augeas;
 mod disks;
+mod hive;
 mod init;
+mod journal;
 mod modules;
 mod probe;
 mod ptable;
 mod run;
 mod serve;
+mod session;
 mod sys;
 mod task;
 mod tools;

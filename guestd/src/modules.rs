@@ -48,6 +48,15 @@ pub(crate) fn modprobe(agent: &Agent, name: &str) -> Result<bool, Failure> {
         .map_err(|e| Failure::io(format!("Could not load the module '{name}'"), &e))
 }
 
+/// True if a module is part of the kernel itself.
+pub(crate) fn is_built_in(agent: &Agent, name: &str) -> Result<bool, Failure> {
+    let release = rustix::system::uname();
+    let directory =
+        agent.tools.root()?.join("usr/lib/modules").join(release.release().to_string_lossy().as_ref());
+    let table = std::fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
+    Ok(table.lines().any(|file| module_name(file) == underscores(name)))
+}
+
 /// The same when the kernel itself asks, by running the agent in the place of modprobe: for a character set
 /// of a file system, a target of device-mapper, a level of RAID.
 pub(crate) fn modprobe_for_kernel(name: &str) -> io::Result<bool> {

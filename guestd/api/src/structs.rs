@@ -201,4 +201,33 @@ structs! {
     Btrfssubvolume "btrfssubvolume" {
         btrfssubvolume_id: UInt64, btrfssubvolume_top_level_id: UInt64, btrfssubvolume_path: String,
     }
+
+    /// An extended attribute, or a field of a journal's entry.
+    Xattr "xattr" { attrname: String, attrval: Buffer }
+
+    /// How many nodes an expression of Augeas matches, and whether one was made for it.
+    IntBool "int_bool" { i: Int32, b: Int32 }
+
+    /// A node of a registry hive.
+    HivexNode "hivex_node" { hivex_node_h: Int64 }
+
+    /// A value of a registry hive.
+    HivexValue "hivex_value" { hivex_value_h: Int64 }
+
+    /// Something that happened to a watched file.
+    InotifyEvent "inotify_event" { in_wd: Int64, in_mask: UInt32, in_cookie: UInt32, in_name: String }
+
+    /// `uname(2)`.
+    Utsname "utsname" { uts_sysname: String, uts_release: String, uts_version: String, uts_machine: String }
+
+    /// A file that a rule of yara matches.
+    YaraDetection "yara_detection" { yara_name: String, yara_rule: String }
+
+    /// A name in the structures of a file system, also one that was deleted.
+    TskDirent "tsk_dirent" {
+        tsk_inode: UInt64, tsk_type: Char, tsk_size: Int64, tsk_name: String, tsk_flags: UInt32,
+        tsk_atime_sec: Int64, tsk_atime_nsec: Int64, tsk_mtime_sec: Int64, tsk_mtime_nsec: Int64,
+        tsk_ctime_sec: Int64, tsk_ctime_nsec: Int64, tsk_crtime_sec: Int64, tsk_crtime_nsec: Int64,
+        tsk_nlink: Int64, tsk_link: String, tsk_spare1: Int64,
+    }
 }

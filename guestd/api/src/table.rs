@@ -115,6 +115,14 @@ pub(crate) const fn fnv(mut hash: u64, text: &str) -> u64 {
     hash
 }
 
+/// A name without the `r#` that makes a word of the language a name.
+pub(crate) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// Start value of [`fnv`].
 pub(crate) const FNV: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -199,7 +207,7 @@ macro_rules! actions {
                     kind: <$crate::kind::$kind as $crate::kind::Kind>::KIND,
                 },)*],
                 $(optargs: &[$($crate::ArgSpec {
-                    name: stringify!($oarg),
+                    name: $crate::table::plain(stringify!($oarg)),
                     kind: <$crate::kind::$okind as $crate::kind::Kind>::KIND,
                 },)+],)?
                 ret: <$crate::ret::$ret $(<$crate::structs::$st>)? as $crate::RetKind>::RET,
@@ -211,7 +219,7 @@ macro_rules! actions {
                         let mut opts = $opts::default();
                         while let Some((name, word)) = words.option()? {
                             match name.as_str() {
-                                $(stringify!($oarg) => {
+                                $(known if known == $crate::table::plain(stringify!($oarg)) => {
                                     let value = <$crate::kind::$okind as $crate::kind::OptionKind>::read(&name, &word)?;
                                     if opts.$oarg.replace(value).is_some() {
                                         return Err($crate::words::ArgError::Twice(name));

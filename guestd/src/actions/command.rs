@@ -1,10 +1,12 @@
 //! Running the guest's own programs.
 
 use crate::agent::Agent;
+use crate::task::Output;
 use crate::worker::Worker;
 use guestd_api::actions::command::Server;
 use guestd_api::{Failure, GuestString};
 use rustix::mount::{UnmountFlags, mount_bind_recursive, unmount};
+use std::io::Write;
 use std::sync::PoisonError;
 
 /// The agent's /dev, /proc and /sys inside the guest, as long as programs of the guest run.
@@ -54,7 +56,12 @@ fn unbind(agent: &Agent) {
 }
 
 impl Worker {
-    fn run_in_guest(&self, words: &[GuestString]) -> Result<Vec<u8>, Failure> {
+    /// Runs a program of the guest. What it prints is returned, or goes to `output`.
+    fn run_in_guest(
+        &self,
+        words: &[GuestString],
+        output: Option<&mut dyn Write>,
+    ) -> Result<Vec<u8>, Failure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::new("passed an empty list"));
         };
@@ -62,7 +69,9 @@ impl Worker {
             return Err(Failure::new("you must call 'mount' first to mount the root filesystem"));
         }
         let _directories = SystemDirectories::bind(self)?;
-        self.guest_program(program.as_os_str())?.args(arguments.iter().map(GuestString::as_os_str)).run()
+        let program = self.guest_program(program.as_os_str())?;
+        let done = program.args(arguments.iter().map(GuestString::as_os_str)).finish_with(None, output)?;
+        done.success().map(|()| done.stdout)
     }
 }
 
@@ -72,11 +81,11 @@ fn shell(command: GuestString) -> [GuestString; 3] {
 
 impl Server for Worker {
     fn command(&self, arguments: Vec<GuestString>) -> Result<GuestString, Failure> {
-        self.run_in_guest(&arguments).map(GuestString::from)
+        self.run_in_guest(&arguments, None).map(GuestString::from)
     }
 
     fn command_lines(&self, arguments: Vec<GuestString>) -> Result<Vec<GuestString>, Failure> {
-        self.run_in_guest(&arguments).map(|text| super::lines(&text))
+        self.run_in_guest(&arguments, None).map(|text| super::lines(&text))
     }
 
     fn sh(&self, command: GuestString) -> Result<GuestString, Failure> {
@@ -85,5 +94,13 @@ impl Server for Worker {
 
     fn sh_lines(&self, command: GuestString) -> Result<Vec<GuestString>, Failure> {
         self.command_lines(shell(command).into())
+    }
+
+    fn command_out(&self, arguments: Vec<GuestString>, mut output: Output) -> Result<(), Failure> {
+        self.run_in_guest(&arguments, Some(&mut output)).map(drop)
+    }
+
+    fn sh_out(&self, command: GuestString, output: Output) -> Result<(), Failure> {
+        self.command_out(shell(command).into(), output)
     }
 }

@@ -6,13 +6,53 @@ use guestd_api::structs::Dirent;
 use guestd_api::{Failure, GuestString};
 use rustix::fs::{CWD, FileType, Mode};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 
 impl Worker {
     /// Makes a directory with a mode, of which the umask is taken off.
     fn make_directory(&self, path: &GuestPath, mode: u32) -> Result<(), Failure> {
         let _guest = self.guest()?;
         rustix::fs::mkdirat(CWD, path.path(), Mode::from_raw_mode(mode)).map_err(|e| path.failure(e))
+    }
+}
+
+impl Worker {
+    /// Makes something whose name is a template with its last six letters replaced by random ones, and then a
+    /// suffix. `make` is called inside the guest.
+    pub(super) fn make_unique(
+        &self,
+        tmpl: &GuestPath,
+        suffix: &[u8],
+        make: impl Fn(&Path) -> rustix::io::Result<()>,
+    ) -> Result<GuestString, Failure> {
+        let Some(stem) = tmpl.as_ref().strip_suffix(b"XXXXXX") else {
+            return Err(tmpl.failure(io::Error::from_raw_os_error(libc::EINVAL)));
+        };
+        // Opened before the guest's root is entered: the guest's own device files are not trusted.
+        let mut random = std::fs::File::open("/dev/urandom").map_err(|e| Failure::io("/dev/urandom", &e))?;
+        let _guest = self.guest()?;
+        for _ in 0..100 {
+            let mut bytes = [0; 6];
+            random.read_exact(&mut bytes).map_err(|e| Failure::io("/dev/urandom", &e))?;
+            let mut name = stem.to_vec();
+            name.extend(bytes.iter().map(|byte| b'a' + byte % 26));
+            name.extend_from_slice(suffix);
+            let name = GuestString::from(name);
+            match make(Path::new(name.as_os_str())) {
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(Failure::io(&name, &error.into())),
+                Ok(()) => return Ok(name),
+            }
+        }
+        Err(tmpl.failure(io::Error::from_raw_os_error(libc::EEXIST)))
+    }
+
+    /// A directory or file as `ls` with some options shows it.
+    fn listing(&self, options: &str, directory: &GuestPath) -> Result<GuestString, Failure> {
+        let place = self.outside(directory)?;
+        let sysroot = self.agent.tools.sysroot_text(&self.agent.sysroot);
+        let text = self.tool("ls")?.arg(options).arg("--").arg(place).run()?;
+        Ok(crate::run::without_sysroot(&text, &sysroot).into())
     }
 }
 
@@ -29,10 +69,11 @@ impl Server for Worker {
     }
 
     fn ll(&self, directory: GuestPath) -> Result<GuestString, Failure> {
-        let place = self.outside(&directory)?;
-        let sysroot = self.agent.tools.sysroot_text(&self.agent.sysroot);
-        let text = self.tool("ls")?.arg("-la").arg("--").arg(place).run()?;
-        Ok(crate::run::without_sysroot(&text, &sysroot).into())
+        self.listing("-la", &directory)
+    }
+
+    fn llz(&self, directory: GuestPath) -> Result<GuestString, Failure> {
+        self.listing("-laZ", &directory)
     }
 
     fn readdir(&self, dir: GuestPath) -> Result<Vec<Dirent>, Failure> {
@@ -74,25 +115,7 @@ impl Server for Worker {
     }
 
     fn mkdtemp(&self, tmpl: GuestPath) -> Result<GuestString, Failure> {
-        let Some(stem) = tmpl.as_ref().strip_suffix(b"XXXXXX") else {
-            return Err(tmpl.failure(io::Error::from_raw_os_error(libc::EINVAL)));
-        };
-        // Opened before the guest's root is entered: the guest's own device files are not trusted.
-        let mut random = std::fs::File::open("/dev/urandom").map_err(|e| Failure::io("/dev/urandom", &e))?;
-        let _guest = self.guest()?;
-        for _ in 0..100 {
-            let mut bytes = [0; 6];
-            random.read_exact(&mut bytes).map_err(|e| Failure::io("/dev/urandom", &e))?;
-            let mut name = stem.to_vec();
-            name.extend(bytes.iter().map(|byte| b'a' + byte % 26));
-            let name = GuestString::from(name);
-            match rustix::fs::mkdirat(CWD, PathBuf::from(name.as_os_str()), Mode::RWXU) {
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(tmpl.failure(error)),
-                Ok(()) => return Ok(name),
-            }
-        }
-        Err(tmpl.failure(io::Error::from_raw_os_error(libc::EEXIST)))
+        self.make_unique(&tmpl, b"", |path| rustix::fs::mkdirat(CWD, path, Mode::RWXU))
     }
 
     fn rmdir(&self, path: GuestPath) -> Result<(), Failure> {

@@ -2,13 +2,17 @@
 
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::files::{
-    IsBlockdevOptions, IsChardevOptions, IsDirOptions, IsFifoOptions, IsFileOptions, IsSocketOptions, Server,
+    IsBlockdevOptions, IsChardevOptions, IsDirOptions, IsFifoOptions, IsFileOptions, IsSocketOptions,
+    MktempOptions, Server,
 };
 use guestd_api::{Failure, GuestString};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType as NodeKind, Mode, OFlags, Timespec, Timestamps};
+use std::ffi::{OsStr, OsString};
 use std::fs::{FileType, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 impl Worker {
@@ -38,6 +42,54 @@ fn is_missing(error: &io::Error) -> bool {
 /// An owner's number; -1 means: leave it.
 fn owner(number: i32) -> Option<u32> {
     (number != -1).then_some(number.cast_unsigned())
+}
+
+/// Says what a directory that could not be gone into is called.
+fn not_entered(directory: &Path, error: &io::Error) -> Failure {
+    let name = directory.file_name().unwrap_or(directory.as_os_str());
+    Failure::io([b"chdir: ", name.as_bytes()].concat(), error)
+}
+
+/// A name in a directory that is the same but for the case of ASCII letters; one that is the very same wins.
+fn true_name(directory: &Path, name: &[u8]) -> io::Result<Option<OsString>> {
+    let exact = OsStr::from_bytes(name);
+    if !directory.metadata()?.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    if directory.join(exact).symlink_metadata().is_ok() {
+        return Ok(Some(exact.to_owned()));
+    }
+    for entry in std::fs::read_dir(directory)? {
+        let found = entry?.file_name();
+        if found.as_bytes().eq_ignore_ascii_case(name) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+impl Worker {
+    /// Makes a node with permissions, of which the umask is taken off.
+    fn make_node(
+        &self,
+        kind: NodeKind,
+        mode: i32,
+        (major, minor): (i32, i32),
+        path: &GuestPath,
+    ) -> Result<(), Failure> {
+        let mode = mode.cast_unsigned();
+        let (Ok(major), Ok(minor)) = (u32::try_from(major), u32::try_from(minor)) else {
+            return Err(Failure::new("the numbers of a device cannot be negative").with_errno(libc::EINVAL));
+        };
+        if mode & !0o7777 != 0 {
+            let why = "mode must specify only file permission bits";
+            return Err(Failure::new(format!("{mode:o}: {why}")).with_errno(libc::EINVAL));
+        }
+        let _guest = self.guest()?;
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(CWD, path.path(), kind, Mode::from_raw_mode(mode), device)
+            .map_err(|e| path.failure(e))
+    }
 }
 
 impl Server for Worker {
@@ -166,6 +218,59 @@ impl Server for Worker {
     fn realpath(&self, path: GuestPath) -> Result<GuestString, Failure> {
         let _guest = self.guest()?;
         let real = std::fs::canonicalize(path.path()).map_err(|e| path.failure(e))?;
+        Ok(real.into_os_string().into())
+    }
+
+    fn mkfifo(&self, mode: i32, path: GuestPath) -> Result<(), Failure> {
+        self.make_node(NodeKind::Fifo, mode, (0, 0), &path)
+    }
+
+    fn mknod(&self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<(), Failure> {
+        let raw = u32::try_from(mode)
+            .map_err(|_| Failure::new(format!("{}: mode is negative", GuestString::from(path.as_ref()))))?;
+        let kind = match NodeKind::from_raw_mode(raw) {
+            NodeKind::Unknown if raw & libc::S_IFMT == 0 => NodeKind::RegularFile,
+            kind => kind,
+        };
+        self.make_node(kind, mode & 0o7777, (devmajor, devminor), &path)
+    }
+
+    fn mknod_b(&self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<(), Failure> {
+        self.make_node(NodeKind::BlockDevice, mode, (devmajor, devminor), &path)
+    }
+
+    fn mknod_c(&self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<(), Failure> {
+        self.make_node(NodeKind::CharacterDevice, mode, (devmajor, devminor), &path)
+    }
+
+    fn mktemp(&self, tmpl: GuestPath, opts: MktempOptions) -> Result<GuestString, Failure> {
+        let suffix = opts.suffix.unwrap_or_default();
+        if suffix.as_bytes().contains(&b'/') {
+            return Err(Failure::new(format!("suffix: '{suffix}': a suffix cannot contain a / character")));
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        self.make_unique(&tmpl, suffix.as_bytes(), |path| {
+            rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(drop)
+        })
+    }
+
+    fn case_sensitive_path(&self, path: GuestPath) -> Result<GuestString, Failure> {
+        let _guest = self.guest()?;
+        let mut parts = path.as_ref().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).peekable();
+        let mut real = PathBuf::from("/");
+        while let Some(part) = parts.next() {
+            let missing =
+                || Failure::new(format!("{}: not found", GuestString::from(part))).with_errno(libc::ENOENT);
+            if matches!(part, b"." | b"..") {
+                return Err(missing());
+            }
+            match true_name(&real, part).map_err(|e| not_entered(&real, &e))? {
+                Some(name) => real.push(name),
+                // The last part may be new.
+                None if parts.peek().is_none() => real.push(OsStr::from_bytes(part)),
+                None => return Err(missing()),
+            }
+        }
         Ok(real.into_os_string().into())
     }
 }

@@ -1,14 +1,20 @@
 //! The actions, one file per file of declarations.
 
 mod archive;
+mod augeas;
 mod available;
 mod block;
 mod btrfs;
+mod checksum;
 mod command;
 mod copy;
 mod devices;
 mod dirs;
+mod dump;
 mod files;
+mod hivex;
+mod inotify;
+mod journal;
 mod labels;
 mod links;
 mod lvm;
@@ -16,13 +22,20 @@ mod mkfs;
 mod mount;
 mod parts;
 mod read;
+mod rsync;
 mod search;
+mod selinux;
+mod sleuthkit;
 mod stat;
 mod system;
 mod transfer;
 mod write;
+mod xattr;
+mod yara;
 
 use guestd_api::GuestString;
+
+pub(crate) use hivex::Open as OpenHive;
 
 /// The lines of a program's output, without an empty one at the end.
 fn lines(text: &[u8]) -> Vec<GuestString> {

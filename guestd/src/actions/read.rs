@@ -1,22 +1,33 @@
 //! Reading files as text, lines or bytes.
 
+use super::dump::{Encoding, HexDump, strings_in};
 use crate::disks::Device;
-use crate::worker::{GuestPath, Worker};
+use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::actions::read::Server;
 use guestd_api::wire::MAX_REPLY;
 use guestd_api::{Failure, GuestString};
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 
 impl Worker {
     /// Opens a file of the guest for reading.
     pub(super) fn open(&self, path: &GuestPath) -> Result<File, Failure> {
         let _guest = self.guest()?;
-        let file = File::open(path.path()).map_err(|e| path.failure(e))?;
-        if file.metadata().map_err(|e| path.failure(e))?.is_dir() {
+        // A pipe would wait for somebody to write to it.
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path.path())
+            .map_err(|e| path.failure(e))?;
+        let kind = file.metadata().map_err(|e| path.failure(e))?.file_type();
+        if kind.is_dir() {
             return Err(path.failure(io::Error::from_raw_os_error(libc::EISDIR)));
+        }
+        if kind.is_fifo() {
+            return Err(path.failure(io::Error::from_raw_os_error(libc::ESPIPE)));
         }
         Ok(file)
     }
@@ -36,6 +47,24 @@ impl Worker {
             .with_errno(libc::EFBIG));
         }
         Ok(bytes)
+    }
+
+    /// Calls for each piece of a file, none of them empty, all but the last a multiple of 16 bytes.
+    fn pieces(
+        &self,
+        path: &GuestPath,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut file = self.open(path)?;
+        loop {
+            self.task.check()?;
+            let mut buffer = Vec::with_capacity(64 << 10);
+            file.by_ref().take(64 << 10).read_to_end(&mut buffer).map_err(|e| path.failure(e))?;
+            if buffer.is_empty() {
+                return Ok(());
+            }
+            piece(&buffer)?;
+        }
     }
 
     /// Calls for each line, without its end, until told to stop.
@@ -143,6 +172,19 @@ impl Worker {
     }
 }
 
+/// What is not a regular file is told by its type alone.
+fn special_file(kind: FileType) -> Option<&'static str> {
+    let names = [
+        (kind.is_dir(), "directory"),
+        (kind.is_char_device(), "character device"),
+        (kind.is_block_device(), "block device"),
+        (kind.is_fifo(), "FIFO"),
+        (kind.is_symlink(), "symbolic link"),
+        (kind.is_socket(), "socket"),
+    ];
+    names.into_iter().find(|(is, _)| *is).map(|(_, name)| name)
+}
+
 fn text(path: &GuestPath) -> GuestString {
     path.as_ref().into()
 }
@@ -200,5 +242,51 @@ impl Server for Worker {
     fn wc_w(&self, path: GuestPath) -> Result<i32, Failure> {
         let blank = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b;
         self.count(&path, |before, byte| blank(before) && !blank(byte))
+    }
+
+    fn hexdump(&self, path: GuestPath) -> Result<GuestString, Failure> {
+        let mut dump = HexDump::default();
+        self.pieces(&path, |piece| dump.add(piece))?;
+        Ok(dump.finish().into())
+    }
+
+    fn strings(&self, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.strings_e("s".into(), path)
+    }
+
+    fn strings_e(&self, encoding: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        let encoding = Encoding::parse(&encoding)?;
+        Ok(strings_in(&self.whole(&path)?, encoding))
+    }
+
+    fn file(&self, path: DevOrPath) -> Result<GuestString, Failure> {
+        let (file, options) = match &path {
+            DevOrPath::Device(device) => (device.open()?, "-zbsL"),
+            DevOrPath::Path(path) => {
+                let kind = {
+                    let _guest = self.guest()?;
+                    let subject = || GuestString::from([b"lstat: ", path.as_ref()].concat());
+                    path.path().symlink_metadata().map_err(|e| Failure::io(subject(), &e))?.file_type()
+                };
+                if let Some(name) = special_file(kind) {
+                    return Ok(name.into());
+                }
+                (self.open(path)?, "-zb")
+            }
+        };
+        let text = self.tool("file")?.arg(options).arg("-").stdin(file).run()?;
+        Ok(text.trim_ascii_end().into())
+    }
+
+    fn zfile(&self, meth: GuestString, path: GuestPath) -> Result<GuestString, Failure> {
+        let unpack = match meth.to_str() {
+            Some("gzip" | "compress") => "zcat",
+            Some("bzip2") => "bzcat",
+            _ => return Err(Failure::new("unknown method").with_errno(libc::EINVAL)),
+        };
+        let file = self.open(&path)?;
+        let script = format!("{unpack} | file -bsL -");
+        let text = self.tool("bash")?.arg("-c").arg(script).stdin(file).run()?;
+        Ok(text.trim_ascii_end().into())
     }
 }

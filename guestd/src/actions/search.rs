@@ -48,6 +48,22 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// The paths that match a pattern, sorted.
+    pub(super) fn expand_pattern(&self, pattern: &GuestPath) -> Result<Vec<GuestString>, Failure> {
+        let _guest = self.guest()?;
+        let mut paths = vec![b"/".to_vec()];
+        for part in pattern.as_ref().split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+            let mut next = Vec::new();
+            for path in &paths {
+                self.task.check()?;
+                expand(path, part, &mut next);
+            }
+            paths = next;
+        }
+        paths.sort_unstable();
+        Ok(paths.into_iter().map(GuestString::from).collect())
+    }
 }
 
 impl Server for Worker {
@@ -86,22 +102,12 @@ impl Server for Worker {
     }
 
     fn glob_expand(&self, pattern: GuestPath, opts: GlobExpandOptions) -> Result<Vec<GuestString>, Failure> {
+        let paths = self.expand_pattern(&pattern)?;
         let _guest = self.guest()?;
-        let mut paths = vec![b"/".to_vec()];
-        let parts: Vec<&[u8]> =
-            pattern.as_ref().split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
-        for part in parts {
-            let mut next = Vec::new();
-            for path in &paths {
-                self.task.check()?;
-                expand(path, part, &mut next);
-            }
-            paths = next;
-        }
-        paths.sort_unstable();
         let slash = opts.directoryslash.unwrap_or(true);
         let wants_directory = pattern.as_ref().ends_with(b"/");
-        let finish = |mut path: Vec<u8>| {
+        let finish = |path: GuestString| {
+            let mut path = path.into_bytes();
             let is_directory = Path::new(std::ffi::OsStr::from_bytes(&path)).is_dir();
             if wants_directory && !is_directory {
                 return None;
@@ -136,8 +142,52 @@ impl Server for Worker {
         match done.status.code() {
             Some(0) => Ok(super::lines(&done.stdout)),
             Some(1) => Ok(Vec::new()),
-            _ => Err(done.failure()),
+            _ => Err(Failure::new(format!("{regex}: {}", done.failure().message))),
         }
+    }
+
+    fn egrep(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().extended(true))
+    }
+
+    fn zegrep(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().extended(true).compressed(true))
+    }
+
+    fn egrepi(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().extended(true).insensitive(true))
+    }
+
+    fn zegrepi(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().extended(true).insensitive(true).compressed(true))
+    }
+
+    fn fgrep(&self, pattern: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(pattern, path, GrepOptions::default().fixed(true))
+    }
+
+    fn zfgrep(&self, pattern: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(pattern, path, GrepOptions::default().fixed(true).compressed(true))
+    }
+
+    fn fgrepi(&self, pattern: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(pattern, path, GrepOptions::default().fixed(true).insensitive(true))
+    }
+
+    fn zfgrepi(&self, pattern: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(pattern, path, GrepOptions::default().fixed(true).insensitive(true).compressed(true))
+    }
+
+    fn grepi(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().insensitive(true))
+    }
+
+    fn zgrepi(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().insensitive(true).compressed(true))
+    }
+
+    fn zgrep(&self, regex: GuestString, path: GuestPath) -> Result<Vec<GuestString>, Failure> {
+        self.grep(regex, path, GrepOptions::default().compressed(true))
     }
 }
 

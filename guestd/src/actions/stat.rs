@@ -198,4 +198,8 @@ impl Server for Worker {
             .map_err(|(at, error)| Failure::io(at.as_os_str().as_encoded_bytes(), &error))?;
         Ok(blocks.div_ceil(2).cast_signed())
     }
+
+    fn lstatlist(&self, path: GuestPath, names: Vec<GuestString>) -> Result<Vec<Stat>, Failure> {
+        Ok(self.lstatnslist(path, names)?.iter().map(in_seconds).collect())
+    }
 }

@@ -63,22 +63,26 @@ impl Worker {
     }
 
     fn sum(&self, kind: &GuestString, file: File) -> Result<GuestString, Failure> {
-        let program = match kind.to_str() {
-            Some("crc") => "cksum",
-            Some("md5") => "md5sum",
-            Some("sha1") => "sha1sum",
-            Some("sha224") => "sha224sum",
-            Some("sha256") => "sha256sum",
-            Some("sha384") => "sha384sum",
-            Some("sha512") => "sha512sum",
-            _ => {
-                let why = "unknown checksum type, expecting crc|md5|sha1|sha224|sha256|sha384|sha512";
-                return Err(Failure::new(format!("{kind}: {why}")).with_errno(libc::EINVAL));
-            }
-        };
-        let text = self.tool(program)?.stdin(file).run()?;
+        let text = self.tool(sum_program(kind)?)?.stdin(file).run()?;
         let sum = text.split(|byte| *byte == b' ').next().unwrap_or_default();
         Ok(sum.trim_ascii().into())
+    }
+}
+
+/// The program for a type of checksum.
+pub(super) fn sum_program(kind: &GuestString) -> Result<&'static str, Failure> {
+    match kind.to_str() {
+        Some("crc") => Ok("cksum"),
+        Some("md5") => Ok("md5sum"),
+        Some("sha1") => Ok("sha1sum"),
+        Some("sha224") => Ok("sha224sum"),
+        Some("sha256") => Ok("sha256sum"),
+        Some("sha384") => Ok("sha384sum"),
+        Some("sha512") => Ok("sha512sum"),
+        _ => {
+            let why = "unknown checksum type, expecting crc|md5|sha1|sha224|sha256|sha384|sha512";
+            Err(Failure::new(format!("{kind}: {why}")).with_errno(libc::EINVAL))
+        }
     }
 }
 

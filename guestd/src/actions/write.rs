@@ -4,6 +4,7 @@ use crate::disks::Device;
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::write::Server;
 use guestd_api::{Failure, GuestString};
+use rustix::fs::FallocateFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -37,6 +38,18 @@ impl Worker {
             file.write_all(piece.get(..count).unwrap_or_default()).map_err(|e| path.failure(e))?;
             left = left.saturating_sub(count as u64);
             self.task.progress(length.saturating_sub(left), length);
+        }
+        Ok(())
+    }
+
+    fn write_zeroes(&self, path: &GuestPath, mut file: File, length: u64) -> Result<(), Failure> {
+        let zeroes = vec![0; 64 << 10];
+        let mut left = length;
+        while left > 0 {
+            self.task.check()?;
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(zeroes.len());
+            file.write_all(zeroes.get(..count).unwrap_or_default()).map_err(|e| path.failure(e))?;
+            left = left.saturating_sub(count as u64);
         }
         Ok(())
     }
@@ -108,5 +121,48 @@ impl Server for Worker {
             return Err(Failure::new("pattern string is empty"));
         }
         self.fill_with(&path, pattern.as_bytes(), len)
+    }
+
+    fn fallocate(&self, path: GuestPath, len: i32) -> Result<(), Failure> {
+        if len < 0 {
+            return Err(Failure::new("length < 0").with_errno(libc::EINVAL));
+        }
+        self.fallocate64(path, len.into())
+    }
+
+    fn fallocate64(&self, path: GuestPath, len: i64) -> Result<(), Failure> {
+        let len = u64::try_from(len).map_err(|_| path.failure(io::Error::from_raw_os_error(libc::EINVAL)))?;
+        let file = self.open_with(&path, File::options().write(true).create(true).truncate(true))?;
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(()),
+            // Where the file system cannot reserve space, zeroes that are written do as well.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.write_zeroes(&path, file, len)
+            }
+            Err(error) => Err(path.failure(error)),
+        }
+    }
+
+    fn fill_dir(&self, dir: GuestPath, nr: i32) -> Result<(), Failure> {
+        for number in 0..nr {
+            self.task.check()?;
+            let name = GuestString::from(format!("{number:08}"));
+            let _guest = self.guest()?;
+            File::options().write(true).create(true).truncate(false).open(dir.join(&name)).map_err(|e| {
+                Failure::io([b"create: ", dir.join(&name).as_os_str().as_encoded_bytes()].concat(), &e)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn write_file(&self, path: GuestPath, content: GuestString, size: i32) -> Result<(), Failure> {
+        let bytes = content.as_bytes();
+        let piece = match usize::try_from(size) {
+            Ok(0) => Some(bytes),
+            Ok(size) => bytes.get(..size),
+            Err(_) => return Err(Failure::new("size cannot be negative")),
+        };
+        let piece = piece.ok_or_else(|| Failure::new("size parameter is larger than string content"))?;
+        self.write(path, piece.into())
     }
 }

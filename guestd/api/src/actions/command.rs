@@ -31,4 +31,18 @@ actions! {
     ///
     ///     sh-lines "ls /etc/*.conf"
     fn sh_lines(command: String) -> StringList;
+
+    /// Run a program of the guest and send its output to a file.
+    ///
+    /// Like `command`, for output of any length.
+    ///
+    ///     command-out "/bin/cat /dev/urandom" file
+    fn command_out(arguments: StringList, output: FileOut) -> Void;
+
+    /// Run a command by the guest's shell and send its output to a file.
+    ///
+    /// Like `sh`, for output of any length.
+    ///
+    ///     sh-out "dpkg -l | gzip" packages.gz
+    fn sh_out(command: String, output: FileOut) -> Void;
 }

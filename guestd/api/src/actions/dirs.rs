@@ -60,4 +60,11 @@ actions! {
     ///
     ///     rmdir /data
     fn rmdir(path: Pathname) -> Void;
+
+    /// List a directory with all details and labels of SELinux.
+    ///
+    /// The output is that of `ls -laZ` and meant for people.
+    ///
+    ///     llz /etc
+    fn llz(directory: Pathname) -> String { deprecated_by: Some("lgetxattrs") };
 }

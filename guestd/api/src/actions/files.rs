@@ -134,4 +134,48 @@ actions! {
     ///
     ///     realpath /bin/sh
     fn realpath(path: Pathname) -> String;
+
+    /// Make a named pipe.
+    ///
+    /// `mode` holds permissions only, of which the umask is taken off. Write it in octal.
+    ///
+    ///     mkfifo 0600 /run/pipe
+    fn mkfifo(mode: Int, path: Pathname) -> Void { feature: Some("mknod") };
+
+    /// Make a device, a pipe, a socket or a file.
+    ///
+    /// `mode` is the type and the permissions in one number, as in `stat`; the umask is taken off. See
+    /// `mknod-b`, `mknod-c` and `mkfifo`, which need no type.
+    ///
+    ///     mknod 020666 1 3 /dev/null
+    fn mknod(mode: Int, devmajor: Int, devminor: Int, path: Pathname) -> Void { feature: Some("mknod") };
+
+    /// Make a block device.
+    ///
+    /// `mode` holds permissions only, of which the umask is taken off.
+    ///
+    ///     mknod-b 0660 8 0 /dev/sda
+    fn mknod_b(mode: Int, devmajor: Int, devminor: Int, path: Pathname) -> Void { feature: Some("mknod") };
+
+    /// Make a character device.
+    ///
+    /// `mode` holds permissions only, of which the umask is taken off.
+    ///
+    ///     mknod-c 0666 1 3 /dev/null
+    fn mknod_c(mode: Int, devmajor: Int, devminor: Int, path: Pathname) -> Void { feature: Some("mknod") };
+
+    /// Make an empty file with a name of its own.
+    ///
+    /// The template must end in `XXXXXX`, which become random characters; `suffix` is added after them.
+    /// Returns the path. The file has mode 0600 and is yours to remove.
+    ///
+    ///     mktemp /tmp/workXXXXXX suffix:.txt
+    fn mktemp(tmpl: Pathname) opt MktempOptions { suffix: String } -> String;
+
+    /// Find the true spelling of a path whose case is not known.
+    ///
+    /// For paths that Windows wrote down. The last part need not exist and is then left as it is.
+    ///
+    ///     case-sensitive-path /windows/system32
+    fn case_sensitive_path(path: Pathname) -> String;
 }

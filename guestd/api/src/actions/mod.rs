@@ -3,14 +3,19 @@
 use crate::table::groups;
 
 pub mod archive;
+pub mod augeas;
 pub mod available;
 pub mod block;
 pub mod btrfs;
+pub mod checksum;
 pub mod command;
 pub mod copy;
 pub mod devices;
 pub mod dirs;
 pub mod files;
+pub mod hivex;
+pub mod inotify;
+pub mod journal;
 pub mod labels;
 pub mod links;
 pub mod lvm;
@@ -18,22 +23,32 @@ pub mod mkfs;
 pub mod mount;
 pub mod parts;
 pub mod read;
+pub mod rsync;
 pub mod search;
+pub mod selinux;
+pub mod sleuthkit;
 pub mod stat;
 pub mod system;
 pub mod transfer;
 pub mod write;
+pub mod xattr;
+pub mod yara;
 
 groups! {
     Archive: archive,
+    Augeas: augeas,
     Available: available,
     Block: block,
     Btrfs: btrfs,
+    Checksum: checksum,
     Command: command,
     Copy: copy,
     Devices: devices,
     Dirs: dirs,
     Files: files,
+    Hivex: hivex,
+    Inotify: inotify,
+    Journal: journal,
     Labels: labels,
     Links: links,
     Lvm: lvm,
@@ -41,9 +56,14 @@ groups! {
     Mount: mount,
     Parts: parts,
     Read: read,
+    Rsync: rsync,
     Search: search,
+    Selinux: selinux,
+    Sleuthkit: sleuthkit,
     Stat: stat,
     System: system,
     Transfer: transfer,
     Write: write,
+    Xattr: xattr,
+    Yara: yara,
 }

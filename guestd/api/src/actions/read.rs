@@ -79,4 +79,41 @@ actions! {
     ///
     ///     wc-w /etc/passwd
     fn wc_w(path: Pathname) -> Int;
+
+    /// Show a file in hexadecimal.
+    ///
+    /// Sixteen bytes per line with their offset, and as characters. Lines that repeat are shown once, followed
+    /// by `*`.
+    ///
+    ///     hexdump /etc/adjtime
+    fn hexdump(path: Pathname) -> String;
+
+    /// List the strings in a file.
+    ///
+    /// Four or more printable ASCII characters in a row.
+    ///
+    ///     strings /boot/grub/core.img
+    fn strings(path: Pathname) -> StringList;
+
+    /// List the strings of an encoding in a file.
+    ///
+    /// `encoding` is `s` for ASCII, `S` for 8-bit characters, `b` and `l` for 16 bits big and little endian, `B`
+    /// and `L` for 32 bits.
+    ///
+    ///     strings-e l /Windows/explorer.exe
+    fn strings_e(encoding: String, path: Pathname) -> StringList;
+
+    /// Guess what is in a file or device.
+    ///
+    /// The answer of the program `file`, which looks into compressed files as well.
+    ///
+    ///     file /boot/vmlinuz
+    fn file(path: DevOrPath) -> String;
+
+    /// Guess what is in a compressed file.
+    ///
+    /// `meth` is `gzip`, `compress` or `bzip2`. `file` finds that out by itself.
+    ///
+    ///     zfile gzip /boot/initrd.img
+    fn zfile(meth: String, path: Pathname) -> String { deprecated_by: Some("file") };
 }

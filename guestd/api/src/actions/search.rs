@@ -43,4 +43,81 @@ actions! {
     ///     grep ^root: /etc/passwd
     fn grep(regex: String, path: Pathname)
         opt GrepOptions { extended: Bool, fixed: Bool, insensitive: Bool, compressed: Bool } -> StringList;
+
+    /// Show the lines of a file that match an extended regular expression.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     egrep root /etc/passwd
+    fn egrep(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match an extended regular expression.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zegrep root /usr/share/doc/bash/changelog.gz
+    fn zegrep(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file that match an extended regular expression in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     egrepi root /etc/passwd
+    fn egrepi(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match an extended regular expression in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zegrepi root /usr/share/doc/bash/changelog.gz
+    fn zegrepi(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file that match a plain string.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     fgrep root /etc/passwd
+    fn fgrep(pattern: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match a plain string.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zfgrep root /usr/share/doc/bash/changelog.gz
+    fn zfgrep(pattern: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file that match a plain string in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     fgrepi root /etc/passwd
+    fn fgrepi(pattern: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match a plain string in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zfgrepi root /usr/share/doc/bash/changelog.gz
+    fn zfgrepi(pattern: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file that match a regular expression in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     grepi root /etc/passwd
+    fn grepi(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match a regular expression in any case.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zgrepi root /usr/share/doc/bash/changelog.gz
+    fn zgrepi(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
+
+    /// Show the lines of a file compressed with gzip that match a regular expression.
+    ///
+    /// `grep` does this with options.
+    ///
+    ///     zgrep root /usr/share/doc/bash/changelog.gz
+    fn zgrep(regex: String, path: Pathname) -> StringList { deprecated_by: Some("grep") };
 }

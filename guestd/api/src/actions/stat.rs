@@ -70,4 +70,11 @@ actions! {
     ///
     ///     du /var/log
     fn du(path: Pathname) -> Int64 { progress: true };
+
+    /// Show what is known about many files of one directory, times in whole seconds.
+    ///
+    /// The list has one answer per name, in order. For a name that does not exist, `ino` is -1.
+    ///
+    ///     lstatlist /etc "passwd shadow"
+    fn lstatlist(path: Pathname, names: FilenameList) -> StructList<Stat> { deprecated_by: Some("lstatnslist") };
 }

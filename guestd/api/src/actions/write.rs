@@ -67,4 +67,32 @@ actions! {
     ///
     ///     fill-pattern abc 100 /tmp/abc
     fn fill_pattern(pattern: String, len: Int, path: Pathname) -> Void { progress: true };
+
+    /// Make a file of zeroes whose space is allocated.
+    ///
+    /// An existing file is replaced.
+    ///
+    ///     fallocate /swapfile 1M
+    fn fallocate(path: Pathname, len: Int) -> Void { deprecated_by: Some("fallocate64") };
+
+    /// Make a file of zeroes whose space is allocated.
+    ///
+    /// An existing file is replaced. Unlike after `truncate-size`, writing to the file cannot run out of space.
+    ///
+    ///     fallocate64 /swapfile 1G
+    fn fallocate64(path: Pathname, len: Int64) -> Void;
+
+    /// Make many empty files.
+    ///
+    /// `nr` files named 00000000, 00000001, ... in a directory, for tests of file systems.
+    ///
+    ///     fill-dir /many 1000
+    fn fill_dir(dir: Pathname, nr: Int) -> Void;
+
+    /// Write a file of a given size.
+    ///
+    /// The first `size` bytes of `content`, or all if `size` is 0. `write` does the same.
+    ///
+    ///     write-file /etc/hostname web1 0
+    fn write_file(path: Pathname, content: String, size: Int) -> Void { deprecated_by: Some("write") };
 }

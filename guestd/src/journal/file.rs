@@ -1,0 +1,219 @@
+//! One journal file: a header, objects, and chains of arrays that name the entries in order.
+//!
+//! The layout is that of systemd's "Journal File Format". Nothing is mapped into memory: each object is read
+//! when it is needed, and its size checked against the file before memory is taken for it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+const SIGNATURE: &[u8] = b"LPKSHHRH";
+/// Flags of a file that this reader understands: compression by xz, LZ4 and zstd, keyed hashes, compact.
+const KNOWN: u32 = 0x1f;
+const COMPACT: u32 = 0x10;
+
+const DATA: u8 = 1;
+const ENTRY: u8 = 3;
+const ENTRY_ARRAY: u8 = 6;
+
+/// The largest object, and the largest value once it is unpacked.
+const MAX_OBJECT: u64 = 64 << 20;
+
+/// How a value is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Xz,
+    Lz4,
+    Zstd,
+}
+
+/// Unpacks a value, at most so many bytes of it.
+pub(crate) type Unpack<'a> = dyn Fn(Compression, &[u8], u64) -> io::Result<Vec<u8>> + 'a;
+
+/// An open file.
+pub(crate) struct JournalFile {
+    file: File,
+    length: u64,
+    /// Which series of files it belongs to.
+    series: [u8; 16],
+    compact: bool,
+    first_array: u64,
+    entries: u64,
+}
+
+/// What orders an entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EntryHead {
+    pub(crate) place: u64,
+    pub(crate) series: [u8; 16],
+    pub(crate) number: u64,
+    pub(crate) realtime: u64,
+    pub(crate) monotonic: u64,
+    pub(crate) boot: [u8; 16],
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+fn word(bytes: &[u8], at: usize) -> io::Result<u64> {
+    let word =
+        bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(|| broken("it is cut short"))?;
+    Ok(u64::from_le_bytes(*word))
+}
+
+fn half(bytes: &[u8], at: usize) -> io::Result<u32> {
+    let half =
+        bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(|| broken("it is cut short"))?;
+    Ok(u32::from_le_bytes(*half))
+}
+
+fn id(bytes: &[u8], at: usize) -> io::Result<[u8; 16]> {
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or_else(|| broken("it is cut short"))
+}
+
+impl JournalFile {
+    /// Reads the header of a file.
+    pub(crate) fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        let mut header = [0; 208];
+        file.read_exact_at(&mut header, 0)?;
+        let flags = half(&header, 12)?;
+        if !header.starts_with(SIGNATURE) || flags & !KNOWN != 0 {
+            return Err(broken("it is no journal that is understood"));
+        }
+        Ok(JournalFile {
+            length,
+            series: id(&header, 72)?,
+            compact: flags & COMPACT != 0,
+            first_array: word(&header, 176)?,
+            entries: word(&header, 152)?,
+            file,
+        })
+    }
+
+    /// An object with its header, of the type that is expected there.
+    fn object(&self, place: u64, kind: u8) -> io::Result<Vec<u8>> {
+        let mut header = [0; 16];
+        if !place.is_multiple_of(8) || place < 208 {
+            return Err(broken("an object at an impossible place"));
+        }
+        self.file.read_exact_at(&mut header, place)?;
+        let size = word(&header, 8)?;
+        let fits = place.checked_add(size).is_some_and(|end| end <= self.length);
+        if header.first() != Some(&kind) || size < 16 || size > MAX_OBJECT || !fits {
+            return Err(broken("an object of an impossible type or size"));
+        }
+        let mut object = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut object, place)?;
+        Ok(object)
+    }
+
+    /// The numbers in an object from a place on: 4 bytes each in compact files, else `width`.
+    fn numbers(&self, object: &[u8], start: usize, width: usize) -> Vec<u64> {
+        let items = object.get(start..).unwrap_or_default();
+        if self.compact {
+            items.as_chunks::<4>().0.iter().map(|item| u32::from_le_bytes(*item).into()).collect()
+        } else {
+            items.chunks_exact(width).filter_map(|item| word(item, 0).ok()).collect()
+        }
+    }
+
+    /// What orders the entry at a place.
+    pub(crate) fn head(&self, place: u64) -> io::Result<EntryHead> {
+        let mut head = [0; 64];
+        self.file.read_exact_at(&mut head, place)?;
+        if head.first() != Some(&ENTRY) {
+            return Err(broken("there is no entry"));
+        }
+        Ok(EntryHead {
+            place,
+            series: self.series,
+            number: word(&head, 16)?,
+            realtime: word(&head, 24)?,
+            monotonic: word(&head, 32)?,
+            boot: id(&head, 40)?,
+        })
+    }
+
+    /// The entries in order, up to the first that cannot be read.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = EntryHead> + '_ {
+        Entries {
+            file: self,
+            next_array: self.first_array,
+            items: Vec::new().into_iter(),
+            left: self.entries,
+        }
+    }
+
+    /// The data of an entry, `NAME=value` each, in the order in which they are stored.
+    pub(crate) fn data(&self, entry: u64, threshold: u64, unpack: &Unpack<'_>) -> io::Result<Vec<Vec<u8>>> {
+        let object = self.object(entry, ENTRY)?;
+        let places = self.numbers(&object, 64, 16);
+        // A field that is damaged leaves the others readable.
+        Ok(places.into_iter().filter_map(|place| self.one(place, threshold, unpack).ok()).collect())
+    }
+
+    fn one(&self, place: u64, threshold: u64, unpack: &Unpack<'_>) -> io::Result<Vec<u8>> {
+        let object = self.object(place, DATA)?;
+        let payload = object.get(if self.compact { 72 } else { 64 }..).unwrap_or_default();
+        let limit = if threshold == 0 { MAX_OBJECT } else { threshold.min(MAX_OBJECT) };
+        match object.get(1).map(|flags| flags & 7) {
+            Some(0) => Ok(payload.to_vec()),
+            Some(1) => unpack(Compression::Xz, payload, limit),
+            Some(2) => unpack(Compression::Lz4, payload, limit),
+            Some(4) => unpack(Compression::Zstd, payload, limit),
+            _ => Err(broken("a value of an unknown compression")),
+        }
+    }
+}
+
+struct Entries<'a> {
+    file: &'a JournalFile,
+    next_array: u64,
+    items: std::vec::IntoIter<u64>,
+    /// How many the header promises: arrays have room for more, and may lead in circles.
+    left: u64,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = EntryHead;
+
+    fn next(&mut self) -> Option<EntryHead> {
+        self.left = self.left.checked_sub(1)?;
+        loop {
+            match self.items.next() {
+                Some(0) => return None,
+                Some(place) => return self.file.head(place).ok(),
+                None => {
+                    let array = self.file.object(self.next_array, ENTRY_ARRAY).ok()?;
+                    self.next_array = word(&array, 16).ok()?;
+                    self.items = self.file.numbers(&array, 24, 8).into_iter();
+                    if self.items.len() == 0 {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Unpacks LZ4: the length, then one block.
+pub(crate) fn lz4(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let length = word(bytes, 0)?;
+    if length > MAX_OBJECT {
+        return Err(broken("a value of an impossible size"));
+    }
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut value =
+        lz4_flex::block::decompress(bytes.get(8..).unwrap_or_default(), length).map_err(io::Error::other)?;
+    value.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(value)
+}
+
+/// Unpacks zstd.
+pub(crate) fn zstd(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let mut value = Vec::new();
+    zstd::stream::read::Decoder::new(bytes)?.take(limit).read_to_end(&mut value)?;
+    Ok(value)
+}

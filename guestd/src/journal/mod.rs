@@ -1,0 +1,129 @@
+//! The journal of systemd: the files of a directory read as one list of entries.
+//!
+//! The order is that of `journalctl`: within a series of files that one journald wrote, the sequence number
+//! counts, within one boot the monotonic clock, else the wall clock.
+
+mod file;
+
+pub(crate) use file::{Compression, Unpack, lz4, zstd};
+
+use file::{EntryHead, JournalFile};
+use guestd_api::{Failure, GuestString};
+use std::cmp::Ordering;
+use std::fs::File;
+use std::io;
+
+/// How long values may be before they are cut, unless the user says otherwise.
+const THRESHOLD: u64 = 64 << 10;
+
+/// An open journal.
+pub(crate) struct Journal {
+    files: Vec<JournalFile>,
+    /// All entries in order: the file and the place in it.
+    entries: Vec<(usize, u64)>,
+    /// The current one; none before the first was asked for.
+    current: Option<usize>,
+    /// Longer values are cut, 0 for none.
+    pub(crate) threshold: u64,
+}
+
+/// A field of an entry.
+pub(crate) struct Field {
+    pub(crate) name: GuestString,
+    pub(crate) value: GuestString,
+}
+
+fn failed(error: &io::Error) -> Failure {
+    Failure::io("journal", error)
+}
+
+fn not_at_an_entry() -> Failure {
+    failed(&io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
+}
+
+impl Journal {
+    /// Joins files. What is no journal, or a damaged one, counts as far as it can be read.
+    pub(crate) fn new(files: Vec<File>) -> Self {
+        let files: Vec<JournalFile> =
+            files.into_iter().filter_map(|file| JournalFile::new(file).ok()).collect();
+        let mut entries = Vec::new();
+        let mut lists: Vec<_> = files.iter().map(|file| file.entries().peekable()).collect();
+        loop {
+            let mut first: Option<(usize, EntryHead)> = None;
+            for (index, list) in lists.iter_mut().enumerate() {
+                if let Some(head) = list.peek()
+                    && first.as_ref().is_none_or(|(_, best)| order(head, best) == Ordering::Less)
+                {
+                    first = Some((index, *head));
+                }
+            }
+            let Some((index, head)) = first else { break };
+            if let Some(list) = lists.get_mut(index) {
+                list.next();
+            }
+            entries.push((index, head.place));
+        }
+        drop(lists);
+        Journal { files, entries, current: None, threshold: THRESHOLD }
+    }
+
+    /// Goes forward, or back if the number is negative; returns how far.
+    pub(crate) fn skip(&mut self, by: i64) -> u64 {
+        let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+        let Some(last) = self.entries.len().checked_sub(1) else { return 0 };
+        let (target, moved) = match (by >= 0, self.current) {
+            (_, _) if by == 0 => return 0,
+            (true, None) => {
+                let target = steps.saturating_sub(1).min(last);
+                (target, target.saturating_add(1))
+            }
+            (true, Some(at)) => {
+                let target = at.saturating_add(steps).min(last);
+                (target, target.saturating_sub(at))
+            }
+            (false, None) => return 0,
+            (false, Some(at)) => {
+                let target = at.saturating_sub(steps);
+                (target, at.saturating_sub(target))
+            }
+        };
+        self.current = Some(target);
+        moved as u64
+    }
+
+    fn at(&self) -> Result<(&JournalFile, u64), Failure> {
+        let entry = self.current.and_then(|at| self.entries.get(at));
+        entry.and_then(|(file, place)| Some((self.files.get(*file)?, *place))).ok_or_else(not_at_an_entry)
+    }
+
+    /// The wall clock of the current entry, in microseconds.
+    pub(crate) fn realtime(&self) -> Result<u64, Failure> {
+        let (file, place) = self.at()?;
+        file.head(place).map(|head| head.realtime).map_err(|e| failed(&e))
+    }
+
+    /// The fields of the current entry.
+    pub(crate) fn fields(&self, unpack: &Unpack<'_>) -> Result<Vec<Field>, Failure> {
+        let (file, place) = self.at()?;
+        let data = file.data(place, self.threshold, unpack).map_err(|e| failed(&e))?;
+        let split = |bytes: Vec<u8>| {
+            let end = bytes.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = bytes.split_at_checked(end)?;
+            Some(Field { name: name.into(), value: value.get(1..)?.into() })
+        };
+        Ok(data.into_iter().filter_map(split).collect())
+    }
+}
+
+/// Which of two entries comes first.
+fn order(one: &EntryHead, other: &EntryHead) -> Ordering {
+    if one.series == other.series {
+        return one.number.cmp(&other.number);
+    }
+    let by_clock = if one.boot == other.boot {
+        one.monotonic.cmp(&other.monotonic)
+    } else {
+        one.realtime.cmp(&other.realtime)
+    };
+    by_clock.then(one.realtime.cmp(&other.realtime))
+}
