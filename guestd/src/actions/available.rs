@@ -16,8 +16,12 @@ enum Needs {
 const FEATURES: &[(&str, Needs)] = &[
     ("btrfs", Needs::Program("btrfs")),
     ("fstrim", Needs::Nothing),
-    ("gdisk", Needs::Program("sfdisk")),
+    ("gdisk", Needs::Program("sgdisk")),
+    ("clevisluks", Needs::Program("clevis-luks-unlock")),
+    ("ldm", Needs::Program("ldmtool")),
+    ("luks", Needs::Program("cryptsetup")),
     ("lvm2", Needs::Program("lvm")),
+    ("mdadm", Needs::Program("mdadm")),
     ("ntfs3g", Needs::Program("ntfs-3g.probe")),
     ("ntfsprogs", Needs::Program("ntfsresize")),
     ("squashfs", Needs::Program("mksquashfs")),

@@ -6,23 +6,32 @@ mod block;
 mod btrfs;
 mod command;
 mod copy;
+mod copy_bytes;
+mod debug;
 mod devices;
 mod dirs;
 mod files;
 mod labels;
+mod ldm;
 mod links;
+mod luks;
 mod lvm;
+mod lvm_report;
+mod md;
 mod mkfs;
 mod mount;
 mod parts;
 mod read;
 mod search;
+mod sfdisk;
 mod stat;
 mod system;
 mod transfer;
 mod write;
 
 use guestd_api::GuestString;
+
+pub(crate) use mount::{raid6_refused, skips_raid6};
 
 /// The lines of a program's output, without an empty one at the end.
 fn lines(text: &[u8]) -> Vec<GuestString> {

@@ -20,6 +20,7 @@ pub(super) const TOOL_PACKAGES: &[&str] = &[
     "gdisk",
     "grep",
     "gzip",
+    "ldmtool",
     "lvm2",
     "lzop",
     "mdadm",
