@@ -2,14 +2,15 @@
 
 use crate::disks::Disks;
 use crate::session::Session;
+use crate::exchange::Exchange;
 use crate::tools::Tools;
 use guestd_api::Failure;
 use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// The agent's state.
 pub(crate) struct Agent {
@@ -23,6 +24,10 @@ pub(crate) struct Agent {
     pub(crate) disks: Disks,
     /// The mask for new files, set by the action of that name.
     pub(crate) umask: AtomicU32,
+    /// The way for large pieces of streams, once it was looked for.
+    pub(crate) way: OnceLock<Option<Arc<Exchange>>>,
+    /// What is known of volumes that lie on disks and of those that LVM may see.
+    pub(crate) volumes: crate::volumes::Volumes,
     /// How many programs of the guest run, which need /dev, /proc and /sys inside it.
     pub(crate) guest_programs: Mutex<usize>,
     /// What actions leave open for those after them.
@@ -48,10 +53,17 @@ impl Agent {
             tools,
             disks,
             umask: AtomicU32::new(0o022),
+            way: OnceLock::new(),
+            volumes: crate::volumes::Volumes::default(),
             guest_programs: Mutex::new(0),
             session: Session::default(),
             directory_is_guest,
         })
+    }
+
+    /// The exchange, if the machine has one.
+    pub(crate) fn exchange(&self) -> Option<Arc<Exchange>> {
+        self.way.get_or_init(|| Exchange::of_machine().map(Arc::new)).clone()
     }
 
     /// The mounts at or below the guest's root, outermost first: device and path in the guest.

@@ -10,6 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The most disks that can be added.
+pub(crate) const MAX_DISKS: i32 = 255;
+/// Where disks are found by their labels.
+const LABELS: &str = "/dev/disk/guestfs/";
+
 /// Where the disks come from.
 #[derive(Debug)]
 pub(crate) enum Disks {
@@ -55,6 +60,11 @@ impl Device {
     pub(crate) fn sysfs_number(&self, file: &str) -> Result<u64, Failure> {
         let text = self.sysfs(file)?;
         text.parse().map_err(|_| Failure::new(format!("{}: {file} is '{text}'", self.shown)))
+    }
+
+    /// True for volumes of LVM.
+    pub(crate) fn is_logical_volume(&self) -> bool {
+        self.sysfs("dm/uuid").is_ok_and(|uuid| uuid.starts_with("LVM-"))
     }
 
     /// The disk that a partition is a part of, and the partition's number.
@@ -137,7 +147,8 @@ impl Disks {
     /// Finds a device by any name the user may give it.
     pub(crate) fn find(&self, name: &GuestString) -> Result<Device, Failure> {
         let missing = || Failure::io(name, &io::Error::from_raw_os_error(libc::ENOENT));
-        let device = match name.to_str().and_then(parse) {
+        let known = name.to_str().and_then(|name| parse(name).or_else(|| labelled(name, &labels())));
+        let device = match known {
             Some((index, partition)) => {
                 let disk = self.list().into_iter().find(|disk| disk.index == index).ok_or_else(missing)?;
                 match partition {
@@ -234,6 +245,30 @@ fn by_serial(directory: &Path) -> Option<Disk> {
     Some(Disk { index, kernel })
 }
 
+/// The labels of disks, as the host gives them on the kernel's command line: `diskwright.label=0:LABEL`.
+pub(crate) fn labels() -> Vec<(String, usize)> {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let label = |word: &str| {
+        let (index, label) = word.strip_prefix("diskwright.label=")?.split_once(':')?;
+        Some((label.to_owned(), index.parse().ok()?))
+    };
+    line.split_whitespace().filter_map(label).collect()
+}
+
+/// `/dev/disk/guestfs/LABEL` is a disk, a number behind the label one of its partitions.
+fn labelled(name: &str, labels: &[(String, usize)]) -> Option<(usize, Option<u32>)> {
+    let name = name.strip_prefix(LABELS)?;
+    labels.iter().find_map(|(label, index)| match name.strip_prefix(label.as_str())? {
+        "" => Some((*index, None)),
+        digits => Some((*index, Some(digits.parse().ok().filter(|number| *number > 0)?))),
+    })
+}
+
+/// True for names of volumes: `/dev/md0`, `/dev/md/NAME`, `/dev/mapper/NAME`, `/dev/VG/LV`.
+pub(crate) fn may_be_volume(name: &GuestString) -> bool {
+    name.as_bytes().strip_prefix(b"/dev/").is_some_and(|rest| rest.starts_with(b"md") || rest.contains(&b'/'))
+}
+
 /// `/dev/sdb3`, `/dev/vdb3` and `/dev/hdb3` are disk 1, partition 3.
 fn parse(name: &str) -> Option<(usize, Option<u32>)> {
     let rest =
@@ -281,6 +316,14 @@ mod tests {
         assert_eq!((letters(25), letters(26), letters(702)), ("z".into(), "aa".into(), "aaa".into()));
         assert_eq!(parse("/dev/vdc12"), Some((2, Some(12))));
         assert_eq!(parse("/dev/hda"), Some((0, None)));
+        let labels = [("root".to_owned(), 1)];
+        assert_eq!(labelled("/dev/disk/guestfs/root", &labels), Some((1, None)));
+        assert_eq!(labelled("/dev/disk/guestfs/root12", &labels), Some((1, Some(12))));
+        for name in
+            ["/dev/disk/guestfs/roo", "/dev/disk/guestfs/rootx", "/dev/disk/guestfs/root0", "/dev/root"]
+        {
+            assert_eq!(labelled(name, &labels), None, "{name}");
+        }
         for name in [
             "/dev/sd",
             "/dev/sda0",

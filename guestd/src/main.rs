@@ -10,6 +10,7 @@ mod actions;
 mod agent;
 mod augeas;
 mod disks;
+mod exchange;
 mod hive;
 mod init;
 mod journal;
@@ -22,6 +23,7 @@ mod session;
 mod sys;
 mod task;
 mod tools;
+mod volumes;
 mod worker;
 
 use std::io::Write;
@@ -57,7 +59,8 @@ fn wanted_module() -> Option<String> {
     }
 }
 
-const USAGE: &str = "usage: guestd --serve FD --sysroot DIR [--disk NODE]... [--directory-is-guest]";
+const USAGE: &str =
+    "usage: guestd --serve FD --sysroot DIR [--disk NODE]... [--directory-is-guest] [--exchange FILE]";
 
 /// What `--serve` was given.
 struct Options {
@@ -65,17 +68,24 @@ struct Options {
     sysroot: PathBuf,
     disks: Vec<PathBuf>,
     directory_is_guest: bool,
+    exchange: Option<PathBuf>,
 }
 
 fn options() -> Option<Options> {
     let mut args = std::env::args_os().skip(1);
-    let mut options =
-        Options { fd: -1, sysroot: PathBuf::new(), disks: Vec::new(), directory_is_guest: false };
+    let mut options = Options {
+        fd: -1,
+        sysroot: PathBuf::new(),
+        disks: Vec::new(),
+        directory_is_guest: false,
+        exchange: None,
+    };
     while let Some(arg) = args.next() {
         match arg.to_str()? {
             "--serve" => options.fd = args.next()?.to_str()?.parse().ok()?,
             "--sysroot" => options.sysroot = args.next()?.into(),
             "--disk" => options.disks.push(args.next()?.into()),
+            "--exchange" => options.exchange = Some(args.next()?.into()),
             "--directory-is-guest" => options.directory_is_guest = true,
             _ => return None,
         }
@@ -92,5 +102,8 @@ fn serve_directory() -> std::io::Result<()> {
     let sysroot = options.sysroot.canonicalize()?;
     let disks = disks::Disks::Nodes(options.disks);
     let agent = agent::Agent::new(sysroot, tools::Tools::Own, disks, options.directory_is_guest)?;
+    // The machine's disks are nobody's exchange here.
+    let exchange = options.exchange.map(|path| exchange::Exchange::in_file(&path)).transpose()?;
+    let _ = agent.way.set(exchange.map(Arc::new));
     serve::serve(&Arc::new(agent), host.try_clone()?, host).map(|_| ())
 }

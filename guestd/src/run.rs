@@ -87,6 +87,12 @@ impl<'w> Program<'w> {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Gives it a file as standard input.
     pub(crate) fn stdin(mut self, file: std::fs::File) -> Self {
         self.command.stdin(file);
@@ -102,6 +108,11 @@ impl<'w> Program<'w> {
     pub(crate) fn run(self) -> Result<Vec<u8>, Failure> {
         let done = self.finish()?;
         done.success().map(|()| done.stdout)
+    }
+
+    /// Runs it; a failure's text starts with what it was about.
+    pub(crate) fn run_for(self, subject: impl AsRef<[u8]>) -> Result<Vec<u8>, Failure> {
+        self.run().map_err(|failure| failure.about(subject))
     }
 
     /// Runs it with a stream to its standard input or from its standard output.
@@ -128,6 +139,7 @@ impl<'w> Program<'w> {
             task.child_started(group);
         }
         let streams = Streams::new(&mut child);
+        streams.widen(input.is_some(), output.is_some());
         let moved = streams.pump(input, output, || {
             if let Some(group) = group {
                 let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
@@ -177,6 +189,17 @@ impl Done {
         if self.status.success() { Ok(()) } else { Err(self.failure()) }
     }
 
+    /// An error that says how the program ended, unless its status is 0.
+    pub(crate) fn success_of(&self, name: &str) -> Result<(), Failure> {
+        match self.status.code() {
+            Some(0) => Ok(()),
+            Some(code) => {
+                Err(Failure::new(self.errors.clone()).about(format!("{name} exited with status {code}")))
+            }
+            None => Err(self.failure()),
+        }
+    }
+
     /// What the program said, or how it ended if it said nothing.
     pub(crate) fn failure(&self) -> Failure {
         let failure = match (self.errors.is_empty(), self.status.code(), self.status.signal()) {
@@ -199,6 +222,18 @@ struct Streams {
 impl Streams {
     fn new(child: &mut Child) -> Self {
         Streams { stdin: child.stdin.take(), stdout: child.stdout.take(), stderr: child.stderr.take() }
+    }
+
+    /// Makes the pipes of streams hold more, so that fewer changes of process move them. Where the kernel does
+    /// not allow it they are slower and nothing else.
+    fn widen(&self, input: bool, output: bool) {
+        const ROOM: usize = 1 << 20;
+        if let Some(pipe) = self.stdin.as_ref().filter(|_| input) {
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, ROOM);
+        }
+        if let Some(pipe) = self.stdout.as_ref().filter(|_| output) {
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, ROOM);
+        }
     }
 
     /// Moves everything until the child closes its outputs. `give_up` ends the child when a stream of ours
@@ -247,7 +282,7 @@ impl Streams {
 
 fn copy(from: Option<impl Read>, to: &mut dyn Write) -> io::Result<()> {
     let Some(mut from) = from else { return Ok(()) };
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; guestd_api::exchange::PIECE];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -260,7 +295,7 @@ fn copy(from: Option<impl Read>, to: &mut dyn Write) -> io::Result<()> {
 
 /// Feeds the program; if it stops reading, what it says counts and not the broken pipe.
 fn feed(input: &mut dyn Read, mut stdin: impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; guestd_api::exchange::PIECE];
     loop {
         let count = match input.read(&mut buffer) {
             Ok(0) => return Ok(()),

@@ -7,6 +7,7 @@
 use crate::agent::Agent;
 use crate::task::Task;
 use crate::worker::Worker;
+use guestd_api::exchange::{PIECE, TO_GUEST};
 use guestd_api::wire::{self, Frame, MAX_CALL, MAX_CALLS, MAX_REPLY};
 use guestd_api::{Call, Failure, Value};
 use std::collections::HashMap;
@@ -24,18 +25,30 @@ pub(crate) enum End {
 }
 
 /// The way to the host, shared by all actions.
-pub(crate) struct Sender(Mutex<(Box<dyn Write + Send>, Vec<u8>)>);
+pub(crate) struct Sender {
+    writer: Mutex<(Box<dyn Write + Send>, Vec<u8>)>,
+    /// Pieces to give back with the next frame: the reader, who found nobody for them, does not write.
+    owed: Mutex<Vec<u32>>,
+}
 
 impl Sender {
     fn new(writer: Box<dyn Write + Send>) -> Arc<Self> {
-        Arc::new(Sender(Mutex::new((writer, Vec::new()))))
+        Arc::new(Sender { writer: Mutex::new((writer, Vec::new())), owed: Mutex::default() })
     }
 
     /// Sends one frame whole.
     pub(crate) fn send(&self, frame: &Frame<'_>) -> io::Result<()> {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let owed = std::mem::take(&mut *self.owed());
+        let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (writer, scratch) = &mut *guard;
+        for piece in owed {
+            wire::write_frame(writer, &Frame::Taken { piece }, scratch)?;
+        }
         wire::write_frame(writer, frame, scratch)
+    }
+
+    fn owed(&self) -> std::sync::MutexGuard<'_, Vec<u32>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fail(&self, id: u32, failure: &Failure) -> io::Result<()> {
@@ -133,7 +146,7 @@ fn read_frames(
                 bytes.extend_from_slice(part);
                 if last {
                     let bytes = std::mem::take(bytes);
-                    let task = Task::new(id, Arc::clone(sender));
+                    let task = Task::new(id, Arc::clone(sender), agent.exchange());
                     open.insert(id, Open::Running(Arc::clone(&task)));
                     drop(open);
                     start(agent, id, bytes, task, Arc::clone(sender), Arc::clone(calls))?;
@@ -144,6 +157,18 @@ fn read_frames(
                     && !task.feed(bytes)
                 {
                     return Err(protocol("the host sent more than it had credit for"));
+                }
+            }
+            Frame::Piece { id, piece, length } => match (open.get(&id), usize::try_from(length)) {
+                (Some(Open::Running(task)), Ok(length @ 1..=PIECE)) if TO_GUEST.contains(&piece) => {
+                    task.feed_piece(piece, length);
+                }
+                (None, Ok(1..=PIECE)) if TO_GUEST.contains(&piece) => sender.owed().push(piece),
+                _ => return Err(protocol("a piece that does not exist")),
+            },
+            Frame::Taken { piece } => {
+                if !agent.exchange().is_some_and(|exchange| exchange.release(piece)) {
+                    return Err(protocol("a piece was given back that was not sent"));
                 }
             }
             Frame::End { id } => with_running(&open, id, Task::end_input),
@@ -185,6 +210,7 @@ fn start(
         };
         // From here on the number is free; frames that still come for it are dropped.
         calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        task.finish();
         // If the host is gone there is nobody to tell.
         let _ = match result {
             Ok(value) => sender.reply(id, &value),

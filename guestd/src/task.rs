@@ -3,24 +3,39 @@
 //! The connection's reader feeds a task and never waits for it; the action's thread waits here. A stream
 //! from the host holds at most a window of bytes, because the host sends only what it was given credit for.
 
+use crate::exchange::{Aligned, Exchange};
 use crate::serve::Sender;
 use guestd_api::Failure;
+use guestd_api::exchange::PIECE;
 use guestd_api::wire::{CHUNK, Frame, WINDOW};
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Less than this goes in the frame itself, where it does not have to be fetched.
+const WORTH_A_PIECE: usize = 16 << 10;
+
+/// More of the stream in.
+enum Arrival {
+    /// As it came.
+    Bytes(Vec<u8>),
+    /// In the exchange.
+    Piece { piece: u32, length: usize },
+}
 
 /// The state that the connection and the action share.
 pub(crate) struct Task {
     id: u32,
     sender: Arc<Sender>,
+    exchange: Option<Arc<Exchange>>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
-    input: VecDeque<Vec<u8>>,
+    input: VecDeque<Arrival>,
     /// Bytes that the host may still send.
     granted: u64,
     input_ended: bool,
@@ -33,7 +48,7 @@ struct State {
 }
 
 impl Task {
-    pub(crate) fn new(id: u32, sender: Arc<Sender>) -> Arc<Self> {
+    pub(crate) fn new(id: u32, sender: Arc<Sender>, exchange: Option<Arc<Exchange>>) -> Arc<Self> {
         let state = State {
             input: VecDeque::new(),
             granted: WINDOW,
@@ -43,7 +58,7 @@ impl Task {
             children: Vec::new(),
             last_progress: None,
         };
-        Arc::new(Task { id, sender, state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Task { id, sender, exchange, state: Mutex::new(state), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,10 +71,27 @@ impl Task {
         let Some(granted) = state.granted.checked_sub(bytes.len() as u64) else { return false };
         state.granted = granted;
         if !bytes.is_empty() {
-            state.input.push_back(bytes.to_vec());
+            state.input.push_back(Arrival::Bytes(bytes.to_vec()));
         }
         self.changed.notify_all();
         true
+    }
+
+    /// More of the stream in, in a piece of the exchange.
+    pub(crate) fn feed_piece(&self, piece: u32, length: usize) {
+        self.lock().input.push_back(Arrival::Piece { piece, length });
+        self.changed.notify_all();
+    }
+
+    /// The action is over: pieces that it did not look at go back.
+    pub(crate) fn finish(&self) {
+        let left = std::mem::take(&mut self.lock().input);
+        for arrival in left {
+            if let Arrival::Piece { piece, .. } = arrival {
+                // A host that is gone shows when the answer is sent.
+                let _ = self.sender.send(&Frame::Taken { piece });
+            }
+        }
     }
 
     /// The stream in is over.
@@ -133,50 +165,93 @@ fn cancelled() -> Failure {
 /// The stream from the host.
 pub(crate) struct Input {
     task: Arc<Task>,
+    /// What came in a frame.
     current: Vec<u8>,
-    at: usize,
+    /// What came in a piece; room is taken for it when the first comes.
+    piece: Option<Aligned>,
+    /// Which bytes of the one or the other were not read yet.
+    unread: Range<usize>,
+    in_piece: bool,
     /// Bytes used up that the host does not know of yet.
     owed: u64,
 }
 
 impl Input {
     pub(crate) fn new(task: Arc<Task>) -> Self {
-        Input { task, current: Vec::new(), at: 0, owed: 0 }
+        Input { task, current: Vec::new(), piece: None, unread: 0..0, in_piece: false, owed: 0 }
+    }
+
+    /// Waits for more. False at the end of the stream.
+    fn advance(&mut self) -> io::Result<bool> {
+        let mut state = self.task.lock();
+        let arrival = loop {
+            if state.cancelled {
+                return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+            }
+            if let Some(next) = state.input.pop_front() {
+                break next;
+            }
+            if state.input_ended {
+                return Ok(false);
+            }
+            state = self.task.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        match arrival {
+            Arrival::Bytes(bytes) => {
+                self.owed = self.owed.saturating_add(bytes.len() as u64);
+                if self.owed >= WINDOW / 4 {
+                    let bytes = std::mem::take(&mut self.owed);
+                    state.granted = state.granted.saturating_add(bytes);
+                    drop(state);
+                    self.task.sender.send(&Frame::Credit { id: self.task.id, bytes })?;
+                }
+                self.unread = 0..bytes.len();
+                self.current = bytes;
+                self.in_piece = false;
+            }
+            Arrival::Piece { piece, length } => {
+                drop(state);
+                let exchange = self.task.exchange.as_ref();
+                let exchange = exchange.ok_or_else(|| io::Error::other("the machine has no exchange"))?;
+                let room = self.piece.get_or_insert_with(Aligned::new);
+                let taken = exchange.take(piece, room, length);
+                self.task.sender.send(&Frame::Taken { piece })?;
+                taken?;
+                self.unread = 0..length;
+                self.in_piece = true;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.unread.is_empty() {
+            if !self.advance()? {
+                return Ok(&[]);
+            }
+        }
+        let bytes = match &mut self.piece {
+            Some(piece) if self.in_piece => &*piece.bytes(),
+            _ => self.current.as_slice(),
+        };
+        Ok(bytes.get(self.unread.clone()).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.unread.start = self.unread.start.saturating_add(count).min(self.unread.end);
     }
 }
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.current.len() {
-            let mut state = self.task.lock();
-            loop {
-                if state.cancelled {
-                    return Err(io::Error::from_raw_os_error(libc::ECANCELED));
-                }
-                if let Some(next) = state.input.pop_front() {
-                    self.owed = self.owed.saturating_add(next.len() as u64);
-                    self.current = next;
-                    self.at = 0;
-                    break;
-                }
-                if state.input_ended {
-                    return Ok(0);
-                }
-                state = self.task.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if self.owed >= WINDOW / 4 {
-                let bytes = std::mem::take(&mut self.owed);
-                state.granted = state.granted.saturating_add(bytes);
-                drop(state);
-                self.task.sender.send(&Frame::Credit { id: self.task.id, bytes })?;
-            }
-        }
-        let rest = self.current.get(self.at..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+        let ready = self.fill_buf()?;
+        let count = ready.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
             to.copy_from_slice(from);
         }
-        self.at = self.at.saturating_add(count);
+        self.consume(count);
         Ok(count)
     }
 }
@@ -184,11 +259,31 @@ impl Read for Input {
 /// The stream to the host.
 pub(crate) struct Output {
     task: Arc<Task>,
+    /// Room for a piece, taken when the first is sent.
+    piece: Option<Aligned>,
 }
 
 impl Output {
     pub(crate) fn new(task: Arc<Task>) -> Self {
-        Output { task }
+        Output { task, piece: None }
+    }
+
+    /// Sends bytes through the exchange. `None` if there is none or no piece of it is free.
+    fn send_piece(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        let Some(exchange) = &self.task.exchange else { return Ok(None) };
+        let Some(piece) = exchange.claim() else { return Ok(None) };
+        let count = bytes.len().min(PIECE);
+        let room = self.piece.get_or_insert_with(Aligned::new);
+        if let (Some(to), Some(from)) = (room.bytes().get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        if let Err(error) = exchange.fill(piece, room, count) {
+            exchange.release(piece);
+            return Err(error);
+        }
+        let length = u32::try_from(count).map_err(io::Error::other)?;
+        self.task.sender.send(&Frame::Piece { id: self.task.id, piece, length })?;
+        Ok(Some(count))
     }
 }
 
@@ -196,6 +291,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
+        }
+        if bytes.len() >= WORTH_A_PIECE {
+            if self.task.lock().cancelled {
+                return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+            }
+            if let Some(count) = self.send_piece(bytes)? {
+                return Ok(count);
+            }
         }
         let count = {
             let mut state = self.task.lock();

@@ -8,9 +8,12 @@ use guestd_api::Failure;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use std::ffi::CStr;
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The serial of the disk that holds the tools' root.
@@ -85,6 +88,44 @@ impl Tools {
         let outer = self.root()?.join("tmp").join(name);
         std::fs::create_dir(&outer).map_err(|e| Failure::io(outer.as_os_str().as_encoded_bytes(), &e))?;
         Ok((outer, inner))
+    }
+}
+
+/// A directory of its own for files that an action and its programs share; gone when this is dropped.
+pub(crate) struct Scratch {
+    outer: PathBuf,
+    inner: PathBuf,
+}
+
+impl Scratch {
+    /// A file's place as the agent sees it.
+    pub(crate) fn outer(&self, name: &str) -> PathBuf {
+        self.outer.join(name)
+    }
+
+    /// The same place as programs see it.
+    pub(crate) fn inner(&self, name: &str) -> PathBuf {
+        self.inner.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It lies in memory that goes with the machine.
+        let _ = std::fs::remove_dir_all(&self.outer);
+    }
+}
+
+impl crate::worker::Worker {
+    /// Makes a directory that nobody else reads.
+    pub(crate) fn scratch(&self, purpose: &str) -> Result<Scratch, Failure> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (outer, inner) = self.agent.tools.shared_directory(&name)?;
+        let scratch = Scratch { outer, inner };
+        std::fs::set_permissions(&scratch.outer, Permissions::from_mode(0o700))
+            .map_err(|e| Failure::io(scratch.outer.as_os_str().as_encoded_bytes(), &e))?;
+        Ok(scratch)
     }
 }
 

@@ -158,7 +158,13 @@ impl guestd_api::Worker for Worker {
         if !device.as_bytes().starts_with(b"/dev/") {
             return Err(Failure::new(format!("{arg}: '{device}': expecting a device name")));
         }
-        self.agent.disks.find(&device)
+        match self.agent.disks.find(&device) {
+            // It may be a volume that nobody has switched on yet.
+            Err(_) if crate::disks::may_be_volume(&device) && self.bring_up_volumes()? => {
+                self.agent.disks.find(&device)
+            }
+            found => found,
+        }
     }
 
     fn mountable(&self, arg: &'static str, mountable: GuestString) -> Result<Mountable, Failure> {

@@ -31,9 +31,12 @@ fn disks_have_the_users_names() {
     assert_eq!((g.blockdev_getsz("/dev/vdb").unwrap(), g.blockdev_getss("/dev/sda").unwrap()), (32768, 512));
     assert_eq!(g.blockdev_getbsz("/dev/sda").unwrap(), 4096);
     assert_eq!(g.canonical_device_name("/dev/vdb").unwrap(), "/dev/sdb");
-    assert_eq!(g.canonical_device_name("/dev/mapper/a-b").unwrap(), "/dev/a/b");
+    assert_eq!(g.canonical_device_name("/dev/mapper/a-b").unwrap(), "/dev/mapper/a-b");
     let node = agent.loops.first().unwrap().node.to_str().unwrap();
     assert_eq!(g.canonical_device_name(node).unwrap(), "/dev/sda");
+    assert_eq!((g.device_name(1).unwrap(), g.max_disks().unwrap()), ("/dev/sdb".into(), 255));
+    assert_eq!(message(g.device_name(2)), "device_name: 2: device not found");
+    assert!(g.list_disk_labels().unwrap().is_empty());
     assert_eq!(
         message(g.blockdev_getsize64("/dev/sdc")),
         "blockdev_getsize64: /dev/sdc: No such file or directory"

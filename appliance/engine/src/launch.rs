@@ -18,7 +18,7 @@ use libimage::volume;
 use crate::backend::{Backend, Died, Drive, LaunchError, LaunchSpec, LogSink, Machine};
 use crate::build::{self, Appliance};
 use crate::kvm::Kvm;
-use crate::rpc::Client;
+use crate::rpc::{Client, exchange_memory};
 use crate::tcg::Tcg;
 use crate::uml::Uml;
 
@@ -155,6 +155,13 @@ pub fn launch(
         block_size: 512,
     };
     let mut drives: Vec<Drive> = disks.into_iter().enumerate().map(named).collect();
+    let exchange = exchange_memory();
+    drives.push(Drive {
+        block: Arc::clone(&exchange),
+        serial: guestd_api::exchange::SERIAL.to_owned(),
+        read_only: false,
+        block_size: 512,
+    });
     drives.push(Drive {
         block: root_disk(&appliance)?,
         serial: ROOT_SERIAL.to_owned(),
@@ -173,7 +180,7 @@ pub fn launch(
     };
     let mut machine = backend.launch(spec)?;
     let stream = machine.rpc().map_err(|e| Error::Silent { backend: backend.name(), source: e.into() })?;
-    match Client::new(stream) {
+    match Client::with_exchange(stream, exchange) {
         Ok(client) => Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine) }),
         Err(error) => {
             // If it died, how it died says more than that it does not answer.

@@ -34,6 +34,13 @@ impl Failure {
         Failure { errno: source.raw_os_error().unwrap_or(0), message: message.into() }
     }
 
+    /// The same failure with its subject before it: `subject: message`.
+    #[must_use]
+    pub fn about(self, subject: impl AsRef<[u8]>) -> Self {
+        let message = [subject.as_ref(), b": ", self.message.as_bytes()].concat();
+        Failure { errno: self.errno, message: message.into() }
+    }
+
     /// The same failure with an error number.
     pub fn with_errno(mut self, errno: i32) -> Self {
         self.errno = errno;

@@ -12,6 +12,7 @@
 pub mod actions;
 mod client;
 mod error;
+pub mod exchange;
 pub mod kind;
 mod server;
 pub mod structs;

@@ -230,4 +230,30 @@ structs! {
         tsk_ctime_sec: Int64, tsk_ctime_nsec: Int64, tsk_crtime_sec: Int64, tsk_crtime_nsec: Int64,
         tsk_nlink: Int64, tsk_link: String, tsk_spare1: Int64,
     }
+
+    /// A physical volume of LVM, with the names that `pvs` has for its fields.
+    LvmPv "lvm_pv" {
+        pv_name: Device, pv_uuid: Uuid, pv_fmt: String, pv_size: Bytes, dev_size: Bytes, pv_free: Bytes,
+        pv_used: Bytes, pv_attr: String, pv_pe_count: Int64, pv_pe_alloc_count: Int64, pv_tags: String,
+        pe_start: Bytes, pv_mda_count: Int64, pv_mda_free: Bytes,
+    }
+
+    /// A volume group of LVM, with the names that `vgs` has for its fields.
+    LvmVg "lvm_vg" {
+        vg_name: String, vg_uuid: Uuid, vg_fmt: String, vg_attr: String, vg_size: Bytes, vg_free: Bytes,
+        vg_sysid: String, vg_extent_size: Bytes, vg_extent_count: Int64, vg_free_count: Int64, max_lv: Int64,
+        max_pv: Int64, pv_count: Int64, lv_count: Int64, snap_count: Int64, vg_seqno: Int64, vg_tags: String,
+        vg_mda_count: Int64, vg_mda_free: Bytes,
+    }
+
+    /// A logical volume of LVM, with the names that `lvs` has for its fields.
+    LvmLv "lvm_lv" {
+        lv_name: String, lv_uuid: Uuid, lv_attr: String, lv_major: Int64, lv_minor: Int64,
+        lv_kernel_major: Int64, lv_kernel_minor: Int64, lv_size: Bytes, seg_count: Int64, origin: String,
+        snap_percent: OptPercent, copy_percent: OptPercent, move_pv: String, lv_tags: String,
+        mirror_log: String, modules: String,
+    }
+
+    /// A member of a RAID array as `/proc/mdstat` shows it.
+    Mdstat "mdstat" { mdstat_device: Device, mdstat_index: Int32, mdstat_flags: String }
 }

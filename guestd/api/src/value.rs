@@ -60,6 +60,8 @@ pub enum Ret {
     MountableList,
     /// `key: value` lines.
     Hash,
+    /// `key: value` lines, the values are devices.
+    DeviceHash,
     /// `key: value` lines, the keys are mountables.
     MountableHash,
     /// Raw bytes without a newline.
@@ -148,6 +150,10 @@ pub mod ret {
             Value::StringList(texts) => Some(texts);
         /// See [`Ret::Hash`].
         Hash: Vec<(GuestString, GuestString)>, |_w, pairs| Value::Hash(pairs), Value::Hash(pairs) => Some(pairs);
+        /// See [`Ret::DeviceHash`].
+        DeviceHash: Vec<(GuestString, GuestString)>,
+            |w, pairs| Value::Hash(pairs.into_iter().map(|(k, v)| (k, w.shown_device(v))).collect()),
+            Value::Hash(pairs) => Some(pairs);
         /// See [`Ret::MountableHash`].
         MountableHash: Vec<(GuestString, GuestString)>,
             |w, pairs| Value::Hash(pairs.into_iter().map(|(k, v)| (w.shown_mountable(k), v)).collect()),

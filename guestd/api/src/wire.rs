@@ -12,13 +12,16 @@
 //!                            <-      Credit{id}            more of it may be sent
 //!                            <-      Data{id}*             the stream out, as far as credit goes
 //! Credit{id}                  ->
+//! Piece{id}                  <->                           more of a stream, in the exchange (module exchange)
+//! Taken                      <->                           a piece of the exchange is free again
 //! Cancel{id}                  ->                           any time; the call still gets its answer
 //!                            <-      Progress{id}
 //!                            <-      Reply{id, last, part}* or Error{id}, the last of the call
 //! ```
 //!
 //! Each stream starts with a credit of [`WINDOW`] bytes; who receives gives back what it has used up. So a
-//! slow reader stops its sender and nobody else, and no side ever holds more than a window per stream. An
+//! slow reader stops its sender and nobody else, and no side ever holds more than a window per stream. Pieces
+//! of the exchange need no credit: there are only so many. An
 //! answer is not under credit: it is bounded by [`MAX_REPLY`], and its receiver takes it in at once.
 //!
 //! Neither side trusts a length: a frame above [`MAX_FRAME`] is refused before memory is taken for it.
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
 /// Version of this protocol, in the hello.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The largest frame, without its length.
 pub const MAX_FRAME: usize = CHUNK + 64;
 /// The most bytes that a sender puts in one frame. The port moves 32 KiB at a time.
@@ -113,6 +116,20 @@ pub enum Frame<'a> {
     },
     /// Power off. The port is closed when it is done; it has no other answer.
     Shutdown,
+    /// A piece of a stream that lies in the exchange.
+    Piece {
+        /// The call.
+        id: u32,
+        /// Which piece of the exchange: one of the sender's.
+        piece: u32,
+        /// How many bytes, from the start of the piece.
+        length: u32,
+    },
+    /// A piece of the exchange was emptied and belongs to who had filled it again.
+    Taken {
+        /// Which.
+        piece: u32,
+    },
 }
 
 /// A [`Failure`] inside a frame.

@@ -1,10 +1,22 @@
 //! Copying and moving inside the guest.
 
-use crate::worker::{GuestPath, Worker};
+use super::copy_bytes::{Amount, Job};
+use crate::disks::Device;
+use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::Failure;
-use guestd_api::actions::copy::Server;
+use guestd_api::actions::copy::{
+    CopyDeviceToDeviceOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions, CopyFileToFileOptions,
+    Server,
+};
 use std::ffi::OsStr;
 use std::path::PathBuf;
+
+/// The same options of four actions.
+macro_rules! job {
+    ($opts:ident) => {
+        Job::new($opts.srcoffset, $opts.destoffset, $opts.size, $opts.sparse, $opts.append)?
+    };
+}
 
 impl Worker {
     /// Runs one of the tools that take a source and a destination.
@@ -58,5 +70,52 @@ impl Server for Worker {
         let _guest = self.guest()?;
         std::fs::rename(oldpath.path(), newpath.path())
             .map_err(|e| Failure::io([oldpath.as_ref(), b" -> ", newpath.as_ref()].concat(), &e))
+    }
+
+    fn copy_device_to_device(
+        &self,
+        src: Device,
+        dest: Device,
+        opts: CopyDeviceToDeviceOptions,
+    ) -> Result<(), Failure> {
+        self.copy_bytes(&DevOrPath::Device(src), &DevOrPath::Device(dest), &job!(opts))
+    }
+
+    fn copy_device_to_file(
+        &self,
+        src: Device,
+        dest: GuestPath,
+        opts: CopyDeviceToFileOptions,
+    ) -> Result<(), Failure> {
+        self.copy_bytes(&DevOrPath::Device(src), &DevOrPath::Path(dest), &job!(opts))
+    }
+
+    fn copy_file_to_device(
+        &self,
+        src: GuestPath,
+        dest: Device,
+        opts: CopyFileToDeviceOptions,
+    ) -> Result<(), Failure> {
+        self.copy_bytes(&DevOrPath::Path(src), &DevOrPath::Device(dest), &job!(opts))
+    }
+
+    fn copy_file_to_file(
+        &self,
+        src: GuestPath,
+        dest: GuestPath,
+        opts: CopyFileToFileOptions,
+    ) -> Result<(), Failure> {
+        self.copy_bytes(&DevOrPath::Path(src), &DevOrPath::Path(dest), &job!(opts))
+    }
+
+    fn copy_size(&self, src: DevOrPath, dest: DevOrPath, size: i64) -> Result<(), Failure> {
+        let size = u64::try_from(size).map_err(|_| Failure::new("size is negative"))?;
+        let job =
+            Job { amount: Amount::Exactly { bytes: size, short: "input file too short" }, ..Job::default() };
+        self.copy_bytes(&src, &dest, &job)
+    }
+
+    fn dd(&self, src: DevOrPath, dest: DevOrPath) -> Result<(), Failure> {
+        self.copy_bytes(&src, &dest, &Job { words_of_dd: true, ..Job::default() })
     }
 }

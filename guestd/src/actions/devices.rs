@@ -1,6 +1,7 @@
 //! Which disks, partitions and file systems there are.
 
-use crate::disks::{Device, node_text};
+use crate::disks::{Device, MAX_DISKS, node_text};
+use crate::volumes;
 use crate::worker::Worker;
 use guestd_api::actions::devices::Server;
 use guestd_api::actions::lvm::Server as _;
@@ -34,31 +35,45 @@ impl Worker {
         Ok(nodes.into_iter().map(|node| (node.clone(), kind(&node).unwrap_or_default())).collect())
     }
 
-    /// Disks without partitions, partitions that can hold something, RAID arrays.
+    /// Disks without partitions, partitions that can hold something, RAID arrays and theirs.
     fn plain_devices(&self) -> Vec<PathBuf> {
-        let mut nodes = Vec::new();
+        let mut whole = Vec::new();
+        let mut parts = Vec::new();
         for disk in self.agent.disks.list() {
             let numbers = disk.partitions();
             if numbers.is_empty() {
-                nodes.push(disk.device().node);
+                whole.push(disk.device().node);
             }
-            nodes.extend(
-                numbers
-                    .into_iter()
-                    .map(|number| disk.partition(number).node)
-                    .filter(|node| !is_extended(node)),
-            );
+            parts.extend(numbers.into_iter().map(|number| disk.partition(number).node));
         }
-        let arrays = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
-        let mut arrays: Vec<PathBuf> = arrays
-            .filter(|entry| entry.path().join("md/array_state").exists())
-            .map(|entry| Path::new("/dev").join(entry.file_name()))
-            .collect();
-        arrays.sort_unstable();
         // A directory as the guest stands on a machine whose arrays are its own affair.
-        if !self.agent.directory_is_guest {
-            nodes.extend(arrays);
+        let arrays = if self.agent.directory_is_guest { Vec::new() } else { volumes::arrays() };
+        let mut plain_arrays = Vec::new();
+        for array in arrays {
+            let inside = volumes::array_partitions(&array);
+            if inside.is_empty() {
+                plain_arrays.push(array);
+            }
+            parts.extend(inside);
         }
+        parts.retain(|node| !is_extended(node));
+        whole.into_iter().chain(parts).chain(plain_arrays).collect()
+    }
+
+    /// Mapped devices that are no logical volumes, such as opened encrypted ones.
+    fn mapped_devices(&self) -> Vec<PathBuf> {
+        let mut nodes = Vec::new();
+        if self.agent.directory_is_guest {
+            return nodes;
+        }
+        for entry in std::fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let about = |file: &str| std::fs::read_to_string(entry.path().join("dm").join(file)).ok();
+            let (Some(name), Some(uuid)) = (about("name"), about("uuid")) else { continue };
+            if !uuid.starts_with("LVM-") {
+                nodes.push(Path::new("/dev/mapper").join(name.trim_end_matches('\n')));
+            }
+        }
+        nodes.sort_unstable();
         nodes
     }
 
@@ -109,13 +124,20 @@ impl Server for Worker {
         let of = |disk: &crate::disks::Disk| {
             disk.partitions().into_iter().map(|number| disk.partition(number).shown).collect::<Vec<_>>()
         };
-        Ok(disks.iter().flat_map(of).collect())
+        let mut names: Vec<GuestString> = disks.iter().flat_map(of).collect();
+        if !self.agent.directory_is_guest {
+            let arrays = volumes::arrays().into_iter().flat_map(|array| volumes::array_partitions(&array));
+            names.extend(volumes::names(arrays.collect()));
+        }
+        Ok(names)
     }
 
     fn list_filesystems(&self) -> Result<Vec<(GuestString, GuestString)>, Failure> {
+        self.bring_up_volumes()?;
         let mut answers = Vec::new();
         let plain = self.types(self.plain_devices())?;
-        let has_lvm = plain.iter().any(|(_, kind)| *kind == *"LVM2_member");
+        let mapped = self.types(self.mapped_devices())?;
+        let has_lvm = plain.iter().chain(&mapped).any(|(_, kind)| *kind == *"LVM2_member");
         for found in plain {
             self.add_filesystem(found, &mut answers)?;
         }
@@ -125,12 +147,17 @@ impl Server for Worker {
                 self.add_filesystem(found, &mut answers)?;
             }
         }
+        for found in mapped {
+            self.add_filesystem(found, &mut answers)?;
+        }
         Ok(answers)
     }
 
     fn canonical_device_name(&self, device: GuestString) -> Result<GuestString, Failure> {
         if let Some(name) = device.as_bytes().strip_prefix(b"/dev/mapper/") {
-            return Ok(mapper_name(name).unwrap_or(device));
+            // Other mapped devices have no other name.
+            let is_volume = self.agent.disks.find(&device).is_ok_and(|device| device.is_logical_volume());
+            return Ok(mapper_name(name).filter(|_| is_volume).unwrap_or(device));
         }
         match self.agent.disks.find(&device) {
             Ok(found) => Ok(self.agent.disks.shown(&node_text(&found.node))),
@@ -141,9 +168,9 @@ impl Server for Worker {
     fn device_index(&self, device: Device) -> Result<i32, Failure> {
         let disks = self.agent.disks.list();
         let position = disks.iter().find(|disk| disk.device().node == device.node).map(|disk| disk.index);
-        position
-            .and_then(|index| i32::try_from(index).ok())
-            .ok_or_else(|| Failure::new("device not found").with_errno(libc::ENODEV))
+        position.and_then(|index| i32::try_from(index).ok()).ok_or_else(|| {
+            Failure::new(format!("{}: device not found", device.shown)).with_errno(libc::ENODEV)
+        })
     }
 
     fn nr_devices(&self) -> Result<i32, Failure> {
@@ -154,6 +181,37 @@ impl Server for Worker {
         let name = device.kernel_name()?;
         // Mapped devices are volumes, not disks.
         Ok(device.whole()?.is_none() && !name.starts_with("dm-"))
+    }
+
+    fn device_name(&self, index: i32) -> Result<GuestString, Failure> {
+        let disks = self.agent.disks.list();
+        let disk =
+            usize::try_from(index).ok().and_then(|index| disks.iter().find(|disk| disk.index == index));
+        disk.map(|disk| disk.shown().into())
+            .ok_or_else(|| Failure::new(format!("{index}: device not found")).with_errno(libc::ENODEV))
+    }
+
+    fn list_disk_labels(&self) -> Result<Vec<(GuestString, GuestString)>, Failure> {
+        let mut labels = Vec::new();
+        let disks = self.agent.disks.list();
+        for (label, index) in crate::disks::labels() {
+            let Some(disk) = disks.iter().find(|disk| disk.index == index) else { continue };
+            labels.push((label.as_str().into(), disk.shown().into()));
+            for number in disk.partitions() {
+                labels.push((format!("{label}{number}").into(), disk.partition(number).shown));
+            }
+        }
+        labels.sort();
+        Ok(labels)
+    }
+
+    fn list_dm_devices(&self) -> Result<Vec<GuestString>, Failure> {
+        self.bring_up_volumes()?;
+        Ok(volumes::names(self.mapped_devices()))
+    }
+
+    fn max_disks(&self) -> Result<i32, Failure> {
+        Ok(MAX_DISKS)
     }
 }
 

@@ -2,21 +2,36 @@
 //!
 //! There is no udev in the appliance, so LVM makes its device nodes itself and looks at every disk.
 
+use super::lvm_report::{self, Report};
 use crate::disks::{Device, node_text};
 use crate::run::Program;
-use crate::worker::Worker;
+use crate::worker::{Mountable, Worker};
 use guestd_api::actions::lvm::Server;
-use guestd_api::{Failure, GuestString};
+use guestd_api::structs::{LvmLv, LvmPv, LvmVg};
+use guestd_api::{Failure, GuestString, Worker as _};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 /// LVM's settings for a machine without udev whose root cannot be written.
 const CONFIG: &str = "activation { udev_sync=0 udev_rules=0 verify_udev_operations=1 monitoring=0 } \
-     devices { use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source=\"none\" } \
-     backup { backup=0 archive=0 } global { locking_dir=\"/run/lvm-lock\" event_activation=0 }";
+     backup { backup=1 backup_dir=\"/run/lvm-backup\" archive=0 } global { locking_dir=\"/run/lvm-lock\" event_activation=0 }";
+/// Its settings about devices, which a filter is added to.
+const DEVICES: &str = "use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source=\"none\"";
 
 impl Worker {
     fn lvm(&self, command: &str) -> Result<Program<'_>, Failure> {
         crate::modules::modprobe(&self.agent, "dm_mod")?;
-        Ok(self.tool("lvm")?.arg(command).arg("--config").arg(CONFIG))
+        let filter = self.agent.volumes.lvm_filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let filter = match &*filter {
+            None => String::new(),
+            Some(patterns) => {
+                let patterns: String = patterns.iter().map(|pattern| format!("\"a|{pattern}|\", ")).collect();
+                format!(" filter=[ {patterns}\"r|.*|\" ]")
+            }
+        };
+        let config = format!("{CONFIG} devices {{ {DEVICES}{filter} }}");
+        Ok(self.tool("lvm")?.arg(command).arg("--config").arg(config))
     }
 
     /// Refuses to go on if there is a volume with RAID 6 and the kernel skipped choosing its routines:
@@ -34,14 +49,104 @@ impl Worker {
         }
         Ok(())
     }
+
+    /// Switches all logical volumes on, as far as that is possible: a group of which disks are missing has its
+    /// other volumes all the same.
+    pub(crate) fn activate_all(&self) -> Result<(), Failure> {
+        self.refuse_raid6_volumes()?;
+        self.lvm("vgchange")?.args(["-a", "y"]).finish().map(|_| ())
+    }
+
+    fn set_lvm_filter(&self, filter: Option<Vec<String>>) -> Result<(), Failure> {
+        // Whatever is on disks that are hidden from now on could not be switched off later.
+        self.bring_up_volumes()?;
+        self.lvm("vgchange")?.args(["-a", "n"]).run_for("vgchange -an")?;
+        *self.agent.volumes.lvm_filter.lock().unwrap_or_else(PoisonError::into_inner) = filter;
+        self.refuse_raid6_volumes()?;
+        self.lvm("vgchange")?.args(["-a", "y"]).run_for("vgchange -ay").map(|_| ())
+    }
+
+    /// The nodes of the logical volumes, as /dev/VG/LV.
+    fn volumes(&self) -> Result<Vec<PathBuf>, Failure> {
+        self.bring_up_volumes()?;
+        let options = [
+            "-o",
+            "vg_name,lv_name",
+            "-S",
+            "lv_role=public && lv_skip_activation!=yes",
+            "--noheadings",
+            "--separator",
+            "/",
+        ];
+        let names = super::trimmed_lines(&self.lvm("lvs")?.args(options).run()?);
+        let mut paths: Vec<PathBuf> =
+            names.into_iter().map(|name| Path::new("/dev").join(name.as_os_str())).collect();
+        paths.sort_unstable();
+        Ok(paths)
+    }
+
+    /// The usual name of a device's logical volume, if it is one.
+    pub(super) fn volume_of(&self, node: &Path) -> Result<Option<PathBuf>, Failure> {
+        let number = |node: &Path| Some(std::fs::metadata(node).ok()?.rdev());
+        let wanted = number(node);
+        Ok(self.volumes()?.into_iter().find(|volume| wanted.is_some() && number(volume) == wanted))
+    }
+
+    /// One column of a report about something, one value per line.
+    fn column(
+        &self,
+        report: &str,
+        column: &str,
+        subject: &GuestString,
+        node: Option<&Device>,
+    ) -> Result<Vec<GuestString>, Failure> {
+        self.bring_up_volumes()?;
+        let program = self.lvm(report)?.args(["--unbuffered", "--noheadings", "-o", column, "--"]);
+        let program = match node {
+            Some(device) => program.arg(&device.node),
+            None => program.arg(subject.as_os_str()),
+        };
+        Ok(super::trimmed_lines(&program.run_for(subject)?))
+    }
+
+    fn one(
+        &self,
+        report: &str,
+        column: &str,
+        subject: &GuestString,
+        node: Option<&Device>,
+    ) -> Result<GuestString, Failure> {
+        Ok(self.column(report, column, subject, node)?.into_iter().next().unwrap_or_default())
+    }
+
+    /// A report with all columns that its struct has.
+    fn report(&self, command: &str, columns: &[&str]) -> Result<Report, Failure> {
+        self.bring_up_volumes()?;
+        let options =
+            ["--unbuffered", "--noheadings", "--nosuffix", "--units", "b", "--separator", "\t", "-o"];
+        Ok(Report::new(self.lvm(command)?.args(options).arg(columns.join(",")).run()?))
+    }
 }
 
-fn megabytes(mbytes: i32) -> Result<String, Failure> {
-    if mbytes > 0 {
-        Ok(format!("{mbytes}m"))
+/// A percentage of the free space, as an argument.
+fn percentage(percent: i32) -> Result<String, Failure> {
+    if (0..=100).contains(&percent) {
+        Ok(format!("{percent}%FREE"))
     } else {
-        Err(Failure::new("mbytes: the size must be larger than zero"))
+        Err(Failure::new(format!("percentage must be [0..100] (was {percent})")))
     }
+}
+
+/// The pattern by which LVM knows a device: a disk stands for its partitions as well.
+fn pattern(device: &Device) -> Result<String, Failure> {
+    let name = node_text(&device.node).to_string_lossy().into_owned();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.');
+    if !name.bytes().all(plain) {
+        return Err(Failure::new(format!("{}: LVM cannot be told of a device of this name", device.shown)));
+    }
+    let name = name.replace('.', "\\\\.");
+    let whole = device.whole()?.is_none() && !device.kernel_name()?.starts_with("dm-");
+    Ok(if whole { format!("^{name}(p?[0-9]+)?$") } else { format!("^{name}$") })
 }
 
 impl Server for Worker {
@@ -50,10 +155,11 @@ impl Server for Worker {
     }
 
     fn pvremove(&self, device: Device) -> Result<(), Failure> {
-        self.lvm("pvremove")?.args(["--force", "--force", "--yes"]).arg(&device.node).run().map(|_| ())
+        self.lvm("pvremove")?.args(["--force", "--force"]).arg(&device.node).run().map(|_| ())
     }
 
     fn pvs(&self) -> Result<Vec<GuestString>, Failure> {
+        self.bring_up_volumes()?;
         let mut names =
             super::trimmed_lines(&self.lvm("pvs")?.args(["-o", "pv_name", "--noheadings"]).run()?);
         // Members of a group that are missing are listed under a name that is no device.
@@ -72,6 +178,7 @@ impl Server for Worker {
     }
 
     fn vgs(&self) -> Result<Vec<GuestString>, Failure> {
+        self.bring_up_volumes()?;
         let mut names =
             super::trimmed_lines(&self.lvm("vgs")?.args(["-o", "vg_name", "--noheadings"]).run()?);
         names.sort_unstable();
@@ -79,57 +186,186 @@ impl Server for Worker {
     }
 
     fn vg_activate_all(&self, activate: bool) -> Result<(), Failure> {
-        if activate {
-            self.refuse_raid6_volumes()?;
-        }
-        self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }]).run().map(|_| ())
+        self.vg_activate(activate, Vec::new())
     }
 
     fn lvcreate(&self, logvol: GuestString, volgroup: GuestString, mbytes: i32) -> Result<(), Failure> {
-        let size = megabytes(mbytes)?;
-        let program = self.lvm("lvcreate")?.args(["--yes", "-L", &size, "-n"]);
+        let program = self.lvm("lvcreate")?.args(["--yes", "-L", &mbytes.to_string(), "-n"]);
         program.arg(logvol.as_os_str()).arg("--").arg(volgroup.as_os_str()).run().map(|_| ())
     }
 
     fn lvcreate_free(&self, logvol: GuestString, volgroup: GuestString, percent: i32) -> Result<(), Failure> {
-        if !(1..=100).contains(&percent) {
-            return Err(Failure::new(format!("percentage must be [1..100] (was {percent})")));
-        }
-        let program = self.lvm("lvcreate")?.args(["--yes", "-l", &format!("{percent}%FREE"), "-n"]);
+        let program = self.lvm("lvcreate")?.args(["--yes", "-l", &percentage(percent)?, "-n"]);
         program.arg(logvol.as_os_str()).arg("--").arg(volgroup.as_os_str()).run().map(|_| ())
     }
 
-    fn lvremove(&self, device: Device) -> Result<(), Failure> {
-        self.lvm("lvremove")?.args(["-f", "--"]).arg(&device.node).run().map(|_| ())
+    fn lvremove(&self, device: GuestString) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        if !Path::new(device.as_os_str()).is_dir() {
+            self.device("device", device.clone())?;
+        }
+        self.lvm("lvremove")?.args(["-f", "--"]).arg(device.as_os_str()).run().map(|_| ())
     }
 
     fn lvresize(&self, device: Device, mbytes: i32) -> Result<(), Failure> {
-        let size = megabytes(mbytes)?;
-        self.lvm("lvresize")?
-            .args(["--force", "--yes", "-L", &size, "--"])
-            .arg(&device.node)
-            .run()
-            .map(|_| ())
+        let program = self.lvm("lvresize")?.args(["--force", "--yes", "-L", &mbytes.to_string(), "--"]);
+        program.arg(device.shown.as_os_str()).run().map(|_| ())
+    }
+
+    fn lvresize_free(&self, lv: Device, percent: i32) -> Result<(), Failure> {
+        let share = format!("+{}", percentage(percent)?);
+        let program = self.lvm("lvresize")?.args(["--force", "--yes", "-l", &share, "--"]);
+        let done = program.arg(lv.shown.as_os_str()).finish()?;
+        // No space is free: then it has all there is.
+        if done.errors.to_string_lossy().contains("matches existing size") { Ok(()) } else { done.success() }
     }
 
     fn lvs(&self) -> Result<Vec<GuestString>, Failure> {
-        // Without udev nobody switches volumes on when their disks appear.
-        self.refuse_raid6_volumes()?;
-        // A group of which disks are missing fails here and has its other volumes listed all the same.
-        self.lvm("vgchange")?.args(["-a", "y"]).finish()?;
-        let options = [
-            "-o",
-            "vg_name,lv_name",
-            "-S",
-            "lv_role=public && lv_skip_activation!=yes",
-            "--noheadings",
-            "--separator",
-            "/",
-        ];
-        let names = super::trimmed_lines(&self.lvm("lvs")?.args(options).run()?);
-        let path = |name: GuestString| node_text(&std::path::Path::new("/dev").join(name.as_os_str()));
-        let mut paths: Vec<GuestString> = names.into_iter().map(path).collect();
-        paths.sort_unstable();
-        Ok(paths)
+        Ok(crate::volumes::names(self.volumes()?))
+    }
+
+    fn pvs_full(&self) -> Result<Vec<LvmPv>, Failure> {
+        let report = self.report("pvs", lvm_report::PV)?;
+        let mut volumes = report.physical_volumes()?;
+        // Members of a group that are missing are listed under a name that is no device.
+        volumes.retain(|volume| volume.pv_name.as_bytes().starts_with(b"/dev/"));
+        for volume in &mut volumes {
+            volume.pv_name = self.agent.disks.shown(&volume.pv_name);
+        }
+        Ok(volumes)
+    }
+
+    fn vgs_full(&self) -> Result<Vec<LvmVg>, Failure> {
+        self.report("vgs", lvm_report::VG)?.volume_groups()
+    }
+
+    fn lvs_full(&self) -> Result<Vec<LvmLv>, Failure> {
+        self.report("lvs", lvm_report::LV)?.logical_volumes()
+    }
+
+    fn pvuuid(&self, device: Device) -> Result<GuestString, Failure> {
+        self.one("pvs", "pv_uuid", &device.shown, Some(&device))
+    }
+
+    fn vguuid(&self, vgname: GuestString) -> Result<GuestString, Failure> {
+        self.one("vgs", "vg_uuid", &vgname, None)
+    }
+
+    fn lvuuid(&self, device: Device) -> Result<GuestString, Failure> {
+        self.one("lvs", "lv_uuid", &device.shown, None)
+    }
+
+    fn vgpvuuids(&self, vgname: GuestString) -> Result<Vec<GuestString>, Failure> {
+        self.column("vgs", "pv_uuid", &vgname, None)
+    }
+
+    fn vglvuuids(&self, vgname: GuestString) -> Result<Vec<GuestString>, Failure> {
+        self.column("vgs", "lv_uuid", &vgname, None)
+    }
+
+    fn vgmeta(&self, vgname: GuestString) -> Result<Vec<u8>, Failure> {
+        self.bring_up_volumes()?;
+        let scratch = self.scratch("vgmeta")?;
+        let program = self.lvm("vgcfgbackup")?.arg("-f").arg(scratch.inner("meta")).arg("--");
+        program.arg(vgname.as_os_str()).run_for("vgcfgbackup")?;
+        let text = std::fs::read(scratch.outer("meta")).map_err(|e| Failure::io("vgcfgbackup", &e))?;
+        Ok(self.agent.disks.shown_text(&text))
+    }
+
+    fn vg_activate(&self, activate: bool, volgroups: Vec<GuestString>) -> Result<(), Failure> {
+        // What is switched off now must not be switched on by the next action.
+        self.bring_up_volumes()?;
+        if activate {
+            self.refuse_raid6_volumes()?;
+        }
+        let program = self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }, "--"]);
+        program.args(volgroups.iter().map(GuestString::as_os_str)).run_for("vgchange").map(|_| ())
+    }
+
+    fn lvm_scan(&self, activate: bool) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        if activate { self.activate_all() } else { Ok(()) }
+    }
+
+    fn vgscan(&self) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        self.lvm("vgscan")?.run().map(|_| ())
+    }
+
+    fn lvm_set_filter(&self, devices: Vec<Device>) -> Result<(), Failure> {
+        let patterns = devices.iter().map(pattern).collect::<Result<_, _>>()?;
+        self.set_lvm_filter(Some(patterns))
+    }
+
+    fn lvm_clear_filter(&self) -> Result<(), Failure> {
+        self.set_lvm_filter(None)
+    }
+
+    fn lvm_canonical_lv_name(&self, lvname: GuestString) -> Result<GuestString, Failure> {
+        self.bring_up_volumes()?;
+        let device = self.agent.disks.find(&lvname).map_err(|failure| failure.about("stat"))?;
+        match self.volume_of(&device.node)? {
+            Some(volume) => Ok(node_text(&volume)),
+            None => Err(Failure::new(format!("{lvname}: not a logical volume")).with_errno(libc::EINVAL)),
+        }
+    }
+
+    fn is_lv(&self, mountable: Mountable) -> Result<bool, Failure> {
+        Ok(self.volume_of(&mountable.device.node)?.is_some())
+    }
+
+    fn lvm_remove_all(&self) -> Result<(), Failure> {
+        for volume in self.volumes()? {
+            self.lvm("lvremove")?.args(["-f", "--"]).arg(volume).run()?;
+        }
+        for group in self.vgs()? {
+            self.vgremove(group)?;
+        }
+        for name in self.pvs()? {
+            self.pvremove(self.agent.disks.find(&name)?)?;
+        }
+        Ok(())
+    }
+
+    fn lvrename(&self, logvol: GuestString, newlogvol: GuestString) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        let program = self.lvm("lvrename")?.arg("--").arg(logvol.as_os_str()).arg(newlogvol.as_os_str());
+        program.run_for(format!("{logvol} -> {newlogvol}")).map(|_| ())
+    }
+
+    fn vgrename(&self, volgroup: GuestString, newvolgroup: GuestString) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        let program = self.lvm("vgrename")?.arg("--").arg(volgroup.as_os_str()).arg(newvolgroup.as_os_str());
+        program.run_for(format!("{volgroup} -> {newvolgroup}")).map(|_| ())
+    }
+
+    fn pvresize(&self, device: Device) -> Result<(), Failure> {
+        self.lvm("pvresize")?.arg(&device.node).run_for(&device.shown).map(|_| ())
+    }
+
+    fn pvresize_size(&self, device: Device, size: i64) -> Result<(), Failure> {
+        let size = format!("{size}b");
+        let program = self.lvm("pvresize")?.args(["--yes", "--setphysicalvolumesize", &size]);
+        program.arg(&device.node).run_for(&device.shown).map(|_| ())
+    }
+
+    fn pvchange_uuid(&self, device: Device) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        self.lvm("pvchange")?.args(["-u", "--"]).arg(&device.node).run_for(&device.shown).map(|_| ())
+    }
+
+    fn pvchange_uuid_all(&self) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        self.lvm("pvchange")?.args(["-u", "-a"]).run().map(|_| ())
+    }
+
+    fn vgchange_uuid(&self, vg: GuestString) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        self.lvm("vgchange")?.args(["-u", "--"]).arg(vg.as_os_str()).run_for(&vg).map(|_| ())
+    }
+
+    fn vgchange_uuid_all(&self) -> Result<(), Failure> {
+        self.bring_up_volumes()?;
+        self.lvm("vgchange")?.arg("-u").run().map(|_| ())
     }
 }

@@ -8,6 +8,8 @@ mod btrfs;
 mod checksum;
 mod command;
 mod copy;
+mod copy_bytes;
+mod debug;
 mod devices;
 mod dirs;
 mod dump;
@@ -16,8 +18,12 @@ mod hivex;
 mod inotify;
 mod journal;
 mod labels;
+mod ldm;
 mod links;
+mod luks;
 mod lvm;
+mod lvm_report;
+mod md;
 mod mkfs;
 mod mount;
 mod parts;
@@ -25,6 +31,7 @@ mod read;
 mod rsync;
 mod search;
 mod selinux;
+mod sfdisk;
 mod sleuthkit;
 mod stat;
 mod system;
@@ -36,6 +43,7 @@ mod yara;
 use guestd_api::GuestString;
 
 pub(crate) use hivex::Open as OpenHive;
+pub(crate) use mount::{raid6_refused, skips_raid6};
 
 /// The lines of a program's output, without an empty one at the end.
 fn lines(text: &[u8]) -> Vec<GuestString> {

@@ -182,12 +182,12 @@ impl Worker {
 }
 
 /// True when the kernel was told to skip choosing its RAID-6 routines, to start faster.
-pub(super) fn skips_raid6() -> bool {
+pub(crate) fn skips_raid6() -> bool {
     std::fs::read_to_string("/proc/cmdline").is_ok_and(|line| line.contains("raid6_select_algo"))
 }
 
 /// Says why something with RAID 6 is not touched and what helps.
-pub(super) fn raid6_refused(what: &str, kind: &str) -> Failure {
+pub(crate) fn raid6_refused(what: &str, kind: &str) -> Failure {
     Failure::new(format!(
         "{what}: {kind} cannot be used because this appliance was started with \
          'initcall_blacklist=raid6_select_algo'; start it without that setting"

@@ -54,7 +54,7 @@ impl Worker {
 
     /// Sees to it that the kernel has the partitions that the table has: without udev nobody else does, and
     /// having it read the whole table again fails while any partition is in use.
-    fn settle(&self, device: &Device) -> Result<(), Failure> {
+    pub(super) fn settle(&self, device: &Device) -> Result<(), Failure> {
         let (table, sector) = self.table(device)?;
         // A table of a type that is not read here is the kernel's affair.
         let Some(table) = table else { return Ok(()) };
@@ -350,5 +350,28 @@ impl Server for Worker {
             None => Err(Failure::new(format!("{}: device name is not a partition", partition.shown))
                 .with_errno(libc::EINVAL)),
         }
+    }
+
+    fn part_get_gpt_attributes(&self, device: Device, partnum: i32) -> Result<i64, Failure> {
+        Ok(self.gpt(&device, partnum)?.attributes.cast_signed())
+    }
+
+    fn part_set_gpt_attributes(&self, device: Device, partnum: i32, attributes: i64) -> Result<(), Failure> {
+        self.gpt(&device, partnum)?;
+        let change = format!("{}:=:{:016x}", positive(partnum)?, attributes);
+        let done = self.tool("sgdisk")?.arg("-A").arg(change).arg(&device.node).finish()?;
+        // It says on its standard output what is wrong.
+        if !done.status.success() {
+            let said = [&done.stdout[..], done.errors.as_bytes()].concat();
+            let said = GuestString::from(self.agent.disks.shown_text(said.trim_ascii_end()));
+            return Err(Failure::new(said).about(format!("sgdisk {}", device.shown)));
+        }
+        self.settle(&device)
+    }
+
+    fn part_set_disk_guid_random(&self, device: Device) -> Result<(), Failure> {
+        let random = "/proc/sys/kernel/random/uuid";
+        let guid = std::fs::read_to_string(random).map_err(|e| Failure::io(random, &e))?;
+        self.part_set_disk_guid(device, guid.trim().into())
     }
 }

@@ -4,12 +4,10 @@ use crate::disks::Device;
 use crate::task::{Input, Output};
 use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::actions::transfer::Server;
+use guestd_api::exchange::PIECE;
 use guestd_api::{Failure, GuestString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-
-/// Bytes moved at a time.
-const PIECE: usize = 256 << 10;
 
 impl Worker {
     fn open_either(&self, place: &DevOrPath, options: &OpenOptions) -> Result<File, Failure> {

@@ -21,6 +21,7 @@ pub(super) const TOOL_PACKAGES: &[&str] = &[
     "gdisk",
     "grep",
     "gzip",
+    "ldmtool",
     "libcap2-bin",
     "lvm2",
     "lzop",

@@ -3,8 +3,10 @@
 //! Lock order: none. The table of calls and the writer are never locked at the same time, so a caller that
 //! waits for a slow stream does not hold up the reader, which is what empties it.
 
+use super::exchange::Exchange;
 use guestd_api::wire::{self, Frame, MAX_REPLY, WINDOW};
 use guestd_api::{Actions, Call, Context, Error, Failure, Progress, Result, Value};
+use libimage::Block;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -33,6 +35,8 @@ pub(super) struct Link {
     writer: Mutex<(UnixStream, Vec<u8>)>,
     table: Mutex<Table>,
     closed: Condvar,
+    /// The way for large pieces of streams, if the guest was given one.
+    pub(super) exchange: Option<Exchange>,
 }
 
 #[derive(Default)]
@@ -64,6 +68,8 @@ struct Pending {
     events: Option<Sender<Event>>,
     /// Bytes that the agent may still send. No credit at all for a call without a stream out.
     credit: u64,
+    /// The call has a stream out.
+    has_output: bool,
     /// The answer so far.
     reply: Vec<u8>,
 }
@@ -72,6 +78,13 @@ struct Pending {
 pub(super) enum Event {
     Data(Vec<u8>),
     Credit(u64),
+    /// More of the stream out, in a piece of the exchange.
+    Piece {
+        piece: u32,
+        length: u32,
+    },
+    /// A piece that this call has filled is empty again.
+    Returned(u32),
     Progress(Progress),
     Reply(Vec<u8>),
     Failed(Failure),
@@ -91,6 +104,16 @@ impl Client {
 
     /// Like [`Client::new`] with a time-out of the caller's choice.
     pub fn with_patience(stream: UnixStream, patience: Duration) -> Result<Self> {
+        Self::connect(stream, patience, None)
+    }
+
+    /// Like [`Client::new`], with the memory that the guest sees as its exchange: a disk with the serial
+    /// [`guestd_api::exchange::SERIAL`]. Large streams pass through it.
+    pub fn with_exchange(stream: UnixStream, memory: Arc<dyn Block>) -> Result<Self> {
+        Self::connect(stream, HELLO_PATIENCE, Some(Exchange::new(memory)))
+    }
+
+    fn connect(stream: UnixStream, patience: Duration, exchange: Option<Exchange>) -> Result<Self> {
         let gone = |what: &'static str| move |e: io::Error| Error::Disconnected(format!("{what}: {e}"));
         let mut reader = stream.try_clone().map_err(gone("Could not set up the connection"))?;
         greet(&mut reader, patience)?;
@@ -100,6 +123,7 @@ impl Client {
             writer: Mutex::new((writer, Vec::new())),
             table: Mutex::default(),
             closed: Condvar::new(),
+            exchange,
         });
         link.send(&wire::HELLO)?;
         let shared = Arc::clone(&link);
@@ -186,10 +210,13 @@ impl Link {
 
     /// Sends one frame. If that fails, the reason why the connection died counts more than the broken pipe.
     pub(super) fn send(&self, frame: &Frame<'_>) -> Result<()> {
+        let owed = self.exchange.as_ref().map(Exchange::owed).unwrap_or_default();
         let sent = {
             let mut guard = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let (stream, scratch) = &mut *guard;
-            wire::write_frame(stream, frame, scratch)
+            let mut give_back =
+                owed.into_iter().map(|piece| wire::write_frame(stream, &Frame::Taken { piece }, scratch));
+            give_back.try_for_each(|sent| sent).and_then(|()| wire::write_frame(stream, frame, scratch))
         };
         sent.map_err(|error| match self.table().dead.clone() {
             Some(death) => death.into(),
@@ -210,7 +237,8 @@ impl Link {
         }
         table.next = id.wrapping_add(1);
         let credit = if has_output { WINDOW } else { 0 };
-        table.open.insert(id, Pending { events: Some(sender.clone()), credit, reply: Vec::new() });
+        let pending = Pending { events: Some(sender.clone()), credit, has_output, reply: Vec::new() };
+        table.open.insert(id, pending);
         Ok((id, sender, receiver))
     }
 
@@ -265,9 +293,33 @@ impl Link {
         let _ = stream.shutdown(Shutdown::Both);
     }
 
+    /// The agent has emptied a piece of ours: whose call filled it, can fill it again.
+    fn piece_returned(&self, piece: u32) -> std::result::Result<(), String> {
+        let exchange = self.exchange.as_ref();
+        let Some((exchange, call)) = exchange.and_then(|e| Some((e, e.returned(piece)?))) else {
+            return Err(format!("Piece {piece} was given back, which the agent does not have"));
+        };
+        let table = self.table();
+        let events = table.open.get(&call).and_then(|pending| pending.events.as_ref());
+        if !events.is_some_and(|events| events.send(Event::Returned(piece)).is_ok()) {
+            exchange.release(call, piece);
+        }
+        Ok(())
+    }
+
+    /// Nobody looks at a piece of the agent's any more.
+    pub(super) fn give_back_later(&self, piece: u32) {
+        if let Some(exchange) = &self.exchange {
+            exchange.emptied(piece);
+            exchange.owe(piece);
+        }
+    }
+
     /// Checks one frame and gives it to its caller; says what is wrong with it.
     fn hand_out(&self, frame: Frame<'_>) -> std::result::Result<(), String> {
         let (id, last) = match &frame {
+            Frame::Taken { piece } => return self.piece_returned(*piece),
+            Frame::Piece { id, .. } => (*id, false),
             Frame::Data { id, .. } | Frame::Credit { id, .. } | Frame::Progress { id, .. } => (*id, false),
             Frame::Reply { id, last, .. } => (*id, *last),
             Frame::Error { id, .. } => (*id, true),
@@ -285,6 +337,16 @@ impl Link {
                     .ok_or_else(|| format!("More data for call {id} than it has credit for"))?;
                 Event::Data(bytes.to_vec())
             }
+            Frame::Piece { piece, length, .. } => {
+                let exchange = self.exchange.as_ref().filter(|_| pending.has_output);
+                if !exchange.is_some_and(|exchange| exchange.received(id, piece, length)) {
+                    return Err(format!("A piece for call {id} that it cannot have sent"));
+                }
+                if pending.events.is_none() {
+                    self.give_back_later(piece);
+                }
+                Event::Piece { piece, length }
+            }
             Frame::Credit { bytes, .. } => Event::Credit(bytes),
             Frame::Progress { position, total, .. } => Event::Progress(Progress { position, total }),
             Frame::Reply { part, .. } => {
@@ -301,8 +363,11 @@ impl Link {
             _ => return Ok(()),
         };
         // A caller that has gone since is no fault of the agent.
-        if let Some(events) = &pending.events {
-            let _ = events.send(event);
+        if let Some(events) = &pending.events
+            && let Err(unheard) = events.send(event)
+            && let Event::Piece { piece, .. } = unheard.0
+        {
+            self.give_back_later(piece);
         }
         if last {
             table.open.remove(&id);

@@ -6,5 +6,7 @@
 
 mod call;
 mod client;
+mod exchange;
 
 pub use client::Client;
+pub(crate) use exchange::memory as exchange_memory;

@@ -40,4 +40,56 @@ actions! {
     ///
     ///     rename /new /old
     fn rename(oldpath: Pathname, newpath: Pathname) -> Void;
+
+    /// Copy from a device to another device.
+    ///
+    /// The offsets are in bytes; without `size` all there is from `srcoffset` is copied. `sparse:true` leaves blocks
+    /// of zeroes out, where the destination is known to have zeroes. `append` is for files.
+    ///
+    ///     copy-device-to-device /dev/sda1 /dev/sdb1 size:1M
+    fn copy_device_to_device(src: Device, dest: Device)
+        opt CopyDeviceToDeviceOptions { srcoffset: Int64, destoffset: Int64, size: Int64, sparse: Bool, append: Bool } -> Void
+        { progress: true };
+
+    /// Copy from a device to a file.
+    ///
+    /// The file is made if it is not there, and replaced unless `append:true` adds to it. Other options as for
+    /// `copy-device-to-device`.
+    ///
+    ///     copy-device-to-file /dev/sda /boot.img size:512
+    fn copy_device_to_file(src: Device, dest: Pathname)
+        opt CopyDeviceToFileOptions { srcoffset: Int64, destoffset: Int64, size: Int64, sparse: Bool, append: Bool } -> Void
+        { progress: true };
+
+    /// Copy from a file to a device.
+    ///
+    /// Options as for `copy-device-to-device`.
+    ///
+    ///     copy-file-to-device /boot.img /dev/sda
+    fn copy_file_to_device(src: Pathname, dest: Device)
+        opt CopyFileToDeviceOptions { srcoffset: Int64, destoffset: Int64, size: Int64, sparse: Bool, append: Bool } -> Void
+        { progress: true };
+
+    /// Copy from a file to another file.
+    ///
+    /// The destination is made if it is not there, and replaced unless `append:true` adds to it. Other options as for
+    /// `copy-device-to-device`.
+    ///
+    ///     copy-file-to-file /a /b srcoffset:1K size:1K
+    fn copy_file_to_file(src: Pathname, dest: Pathname)
+        opt CopyFileToFileOptions { srcoffset: Int64, destoffset: Int64, size: Int64, sparse: Bool, append: Bool } -> Void
+        { progress: true };
+
+    /// Copy a number of bytes between files or devices.
+    ///
+    ///     copy-size /dev/sda /dev/sdb 1M
+    fn copy_size(src: DevOrPath, dest: DevOrPath, size: Int64) -> Void
+        { progress: true, deprecated_by: Some("copy_device_to_device") };
+
+    /// Copy a file or device to another one.
+    ///
+    /// All of the source must fit.
+    ///
+    ///     dd /dev/sda1 /image
+    fn dd(src: DevOrPath, dest: DevOrPath) -> Void { deprecated_by: Some("copy_device_to_device") };
 }

@@ -50,4 +50,31 @@ actions! {
     ///
     ///     is-whole-device /dev/sda1
     fn is_whole_device(device: Device) -> Bool;
+
+    /// Show the name of the disk at a position in the order in which they were added.
+    ///
+    /// Counted from 0; the reverse of `device-index`.
+    ///
+    ///     device-name 1
+    fn device_name(index: Int) -> Device;
+
+    /// List the labels that disks were added with.
+    ///
+    /// A label and its disk, and its partitions with their numbers behind the label. Each is also a name of the
+    /// device, `/dev/disk/guestfs/LABEL`.
+    ///
+    ///     list-disk-labels
+    fn list_disk_labels() -> DeviceHash;
+
+    /// List mapped devices that are not logical volumes.
+    ///
+    /// Such as opened encrypted devices.
+    ///
+    ///     list-dm-devices
+    fn list_dm_devices() -> DeviceList;
+
+    /// Show how many disks can be added at most.
+    ///
+    ///     max-disks
+    fn max_disks() -> Int;
 }

@@ -10,6 +10,7 @@ pub mod btrfs;
 pub mod checksum;
 pub mod command;
 pub mod copy;
+pub mod debug;
 pub mod devices;
 pub mod dirs;
 pub mod files;
@@ -17,8 +18,11 @@ pub mod hivex;
 pub mod inotify;
 pub mod journal;
 pub mod labels;
+pub mod ldm;
 pub mod links;
+pub mod luks;
 pub mod lvm;
+pub mod md;
 pub mod mkfs;
 pub mod mount;
 pub mod parts;
@@ -26,6 +30,7 @@ pub mod read;
 pub mod rsync;
 pub mod search;
 pub mod selinux;
+pub mod sfdisk;
 pub mod sleuthkit;
 pub mod stat;
 pub mod system;
@@ -43,6 +48,7 @@ groups! {
     Checksum: checksum,
     Command: command,
     Copy: copy,
+    Debug: debug,
     Devices: devices,
     Dirs: dirs,
     Files: files,
@@ -50,8 +56,11 @@ groups! {
     Inotify: inotify,
     Journal: journal,
     Labels: labels,
+    Ldm: ldm,
     Links: links,
+    Luks: luks,
     Lvm: lvm,
+    Md: md,
     Mkfs: mkfs,
     Mount: mount,
     Parts: parts,
@@ -59,6 +68,7 @@ groups! {
     Rsync: rsync,
     Search: search,
     Selinux: selinux,
+    Sfdisk: sfdisk,
     Sleuthkit: sleuthkit,
     Stat: stat,
     System: system,

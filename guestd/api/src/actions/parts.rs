@@ -139,4 +139,23 @@ actions! {
     ///
     ///     part-to-partnum /dev/sda1
     fn part_to_partnum(partition: Device) -> Int;
+
+    /// Show the attributes of a GPT partition.
+    ///
+    /// The 64 bits as one number.
+    ///
+    ///     part-get-gpt-attributes /dev/sda 1
+    fn part_get_gpt_attributes(device: Device, partnum: Int) -> Int64;
+
+    /// Set the attributes of a GPT partition.
+    ///
+    /// The 64 bits as one number: 4 is "bootable by a legacy BIOS".
+    ///
+    ///     part-set-gpt-attributes /dev/sda 1 4
+    fn part_set_gpt_attributes(device: Device, partnum: Int, attributes: Int64) -> Void { feature: Some("gdisk") };
+
+    /// Give a disk with a GPT a new random GUID.
+    ///
+    ///     part-set-disk-guid-random /dev/sda
+    fn part_set_disk_guid_random(device: Device) -> Void { feature: Some("gdisk") };
 }
