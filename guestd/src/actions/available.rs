@@ -14,13 +14,21 @@ enum Needs {
 
 /// The features that can be asked for, by name.
 const FEATURES: &[(&str, Needs)] = &[
+    ("blkdiscard", Needs::Nothing),
+    ("blkdiscardzeroes", Needs::Nothing),
     ("btrfs", Needs::Program("btrfs")),
+    ("extlinux", Needs::Program("extlinux")),
+    ("f2fs", Needs::Program("resize.f2fs")),
     ("fstrim", Needs::Nothing),
     ("gdisk", Needs::Program("sfdisk")),
+    ("grub", Needs::Program("grub-install")),
+    ("linuxfsuuid", Needs::Program("mkswap")),
     ("lvm2", Needs::Program("lvm")),
     ("ntfs3g", Needs::Program("ntfs-3g.probe")),
     ("ntfsprogs", Needs::Program("ntfsresize")),
+    ("scrub", Needs::Program("scrub")),
     ("squashfs", Needs::Program("mksquashfs")),
+    ("syslinux", Needs::Program("syslinux")),
     ("wipefs", Needs::Program("wipefs")),
     ("xfs", Needs::FileSystem("xfs")),
     ("xz", Needs::Program("xz")),
@@ -53,8 +61,10 @@ impl Server for Worker {
 
     fn feature_available(&self, groups: Vec<GuestString>) -> Result<bool, Failure> {
         for group in &groups {
-            if self.has(group)? != Some(true) {
-                return Ok(false);
+            match self.has(group)? {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => return Err(Failure::new(format!("{group}: unknown group"))),
             }
         }
         Ok(true)

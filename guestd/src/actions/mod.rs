@@ -3,24 +3,37 @@
 mod archive;
 mod available;
 mod block;
+mod boot;
 mod btrfs;
+mod btrfs_quota;
+mod btrfs_volume;
 mod command;
+mod compress;
 mod copy;
 mod devices;
 mod dirs;
+mod ext;
 mod files;
+mod initrd;
+mod iso;
 mod labels;
 mod links;
 mod lvm;
 mod mkfs;
 mod mount;
+mod ntfs;
+mod options;
 mod parts;
 mod read;
+mod regular;
 mod search;
 mod stat;
+mod swap;
 mod system;
 mod transfer;
+mod wipe;
 mod write;
+mod xfs;
 
 use guestd_api::GuestString;
 
