@@ -1,8 +1,8 @@
 //! What all actions share: the way to the guest's files, the tools, the disks, the umask.
 
 use crate::disks::Disks;
-use crate::session::Session;
 use crate::exchange::Exchange;
+use crate::session::Session;
 use crate::tools::Tools;
 use guestd_api::Failure;
 use rustix::fs::{Mode, OFlags};

@@ -72,6 +72,14 @@ pub(crate) fn btrfs_has_raid56(device: &File) -> io::Result<bool> {
     Ok(is_btrfs && flags.unwrap_or_default() & BTRFS_RAID56 != 0)
 }
 
+/// How many devices a btrfs consists of, as the superblock on one of them says.
+pub(crate) fn btrfs_devices(device: &File) -> io::Result<u64> {
+    let head = head(device)?;
+    let count = head.get(BTRFS + 136..).and_then(|rest| rest.first_chunk()).copied().map(u64::from_le_bytes);
+    let is_btrfs = head.get(BTRFS + 64..BTRFS + 72) == Some(b"_BHRfS_M");
+    Ok(if is_btrfs { count.unwrap_or(1) } else { 1 })
+}
+
 /// The first bytes of a device, as many as there are up to what the signatures need.
 fn head(device: &File) -> io::Result<Vec<u8>> {
     let mut head = vec![0; BTRFS + 4096];

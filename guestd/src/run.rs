@@ -50,9 +50,11 @@ impl Worker {
     pub(crate) fn tool(&self, name: &str) -> Result<Program<'_>, Failure> {
         let root = self.agent.tools.open_root()?;
         if self.agent.tools.find(name)?.is_none() {
-            return Err(
-                Failure::new(format!("The appliance has no program '{name}'")).with_errno(libc::ENOENT)
-            );
+            let package = crate::tools::package(name);
+            return Err(Failure::new(format!(
+                "The appliance has no program '{name}', which the package '{package}' would bring"
+            ))
+            .with_errno(libc::ENOENT));
         }
         let sysroot = self.agent.tools.sysroot_text(&self.agent.sysroot);
         Ok(Program::new(self, OsStr::new(name), root, sysroot))
@@ -96,6 +98,12 @@ impl<'w> Program<'w> {
     /// Gives it a file as standard input.
     pub(crate) fn stdin(mut self, file: std::fs::File) -> Self {
         self.command.stdin(file);
+        self
+    }
+
+    /// Has it write its standard output into a file.
+    pub(crate) fn stdout(mut self, file: std::fs::File) -> Self {
+        self.command.stdout(file);
         self
     }
 

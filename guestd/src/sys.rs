@@ -1,6 +1,6 @@
 //! The kernel calls that have no safe wrapper.
 
-use rustix::ioctl::{Getter, NoArg, Setter, ioctl};
+use rustix::ioctl::{Getter, IntegerSetter, NoArg, Setter, ioctl};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -47,6 +47,67 @@ pub(crate) fn block_size(device: impl AsFd) -> io::Result<i32> {
 
 const fn opcode_bszget() -> rustix::ioctl::Opcode {
     rustix::ioctl::opcode::read::<usize>(0x12, 112)
+}
+
+/// Sets how far the kernel reads ahead on a device, in units of 512 bytes.
+pub(crate) fn set_read_ahead(device: impl AsFd, sectors: usize) -> io::Result<()> {
+    // SAFETY: BLKRASET (0x1262) takes its argument by value.
+    Ok(unsafe { ioctl(device, IntegerSetter::<0x1262>::new_usize(sectors)) }?)
+}
+
+/// Discards the first `length` bytes of a device.
+pub(crate) fn discard(device: impl AsFd, length: u64) -> io::Result<()> {
+    // SAFETY: BLKDISCARD (0x1277) reads two 64-bit numbers, start and length.
+    Ok(unsafe { ioctl(device, Setter::<0x1277, [u64; 2]>::new([0, length])) }?)
+}
+
+/// True if discarded blocks of a device are sure to read as zeroes.
+pub(crate) fn discard_zeroes(device: impl AsFd) -> io::Result<bool> {
+    // SAFETY: BLKDISCARDZEROES (0x127c) writes one int.
+    let answer: i32 = unsafe { ioctl(device, Getter::<0x127c, i32>::new()) }?;
+    Ok(answer != 0)
+}
+
+/// `struct loop_config` with the `struct loop_info64` in it.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    /// Device, inode and device number, which the kernel fills in; offset and limit of size.
+    numbers: [u64; 5],
+    /// Number, type and length of encryption; flags.
+    words: [u32; 4],
+    names: [u8; 64 + 64 + 32],
+    init: [u64; 2],
+    reserved: [u64; 8],
+}
+
+/// Has a loop device show a file until nobody has the device open any more.
+pub(crate) fn set_loop_file(device: impl AsFd, file: impl AsFd, read_only: bool) -> io::Result<()> {
+    const LO_FLAGS_READ_ONLY: u32 = 1;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    let fd = u32::try_from(file.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+    let flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+    let config = LoopConfig {
+        fd,
+        block_size: 0,
+        numbers: [0; 5],
+        words: [0, 0, 0, flags],
+        names: [0; 64 + 64 + 32],
+        init: [0; 2],
+        reserved: [0; 8],
+    };
+    // SAFETY: LOOP_CONFIGURE (0x4c0a) reads one `struct loop_config`, which LoopConfig is.
+    Ok(unsafe { ioctl(device, Setter::<0x4c0a, LoopConfig>::new(config)) }?)
+}
+
+/// The number of a loop device that nobody uses, made if need be.
+pub(crate) fn free_loop_device(control: impl AsFd) -> io::Result<u32> {
+    // SAFETY: LOOP_CTL_GET_FREE (0x4c82) takes no argument and returns a number.
+    match unsafe { libc::ioctl(control.as_fd().as_raw_fd(), 0x4c82) } {
+        number if number >= 0 => u32::try_from(number).map_err(io::Error::other),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes a device read-only or writable.

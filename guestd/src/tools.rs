@@ -74,6 +74,17 @@ impl Tools {
         }
     }
 
+    /// Where a mount of the guest is seen a second time, by programs. `None` if they see the same mount.
+    pub(crate) fn mounted_copy(&self, inside: &Path) -> Option<PathBuf> {
+        match self {
+            Tools::Own => None,
+            Tools::Disk { ready, .. } => {
+                let ready = *ready.lock().unwrap_or_else(PoisonError::into_inner);
+                ready.then(|| Path::new("/tools/sysroot").join(inside))
+            }
+        }
+    }
+
     /// A program's place, or `None` if there is no such program.
     pub(crate) fn find(&self, program: &str) -> Result<Option<PathBuf>, Failure> {
         let root = self.root()?;
@@ -129,6 +140,30 @@ impl crate::worker::Worker {
     }
 }
 
+/// The package of the distribution that has a program, for those whose names differ.
+const PACKAGES: &[(&str, &str)] = &[
+    ("btrfs", "btrfs-progs"),
+    ("btrfs-image", "btrfs-progs"),
+    ("btrfstune", "btrfs-progs"),
+    ("compress", "ncompress"),
+    ("grub-install", "grub2-common"),
+    ("lvm", "lvm2"),
+    ("mksquashfs", "squashfs-tools"),
+    ("ntfscat", "ntfs-3g"),
+    ("ntfsclone", "ntfs-3g"),
+    ("ntfsfix", "ntfs-3g"),
+    ("ntfsresize", "ntfs-3g"),
+    ("resize.f2fs", "f2fs-tools"),
+    ("xfs_repair", "xfsprogs"),
+    ("xz", "xz-utils"),
+];
+
+/// The package that would bring a program.
+pub(crate) fn package(program: &str) -> &str {
+    let found = PACKAGES.iter().find(|(name, _)| *name == program);
+    found.map_or(program, |(_, package)| package)
+}
+
 fn mount_tools(sysroot: &OwnedFd) -> Result<(), Failure> {
     let failed = |what: &str| {
         let what = format!("Could not mount the tools of the appliance: {what}");
@@ -147,9 +182,13 @@ fn mount_tools(sysroot: &OwnedFd) -> Result<(), Failure> {
     // and disappear.
     let sysroot = format!("/proc/self/fd/{}", sysroot.as_raw_fd());
     mount_bind_recursive(sysroot, "/tools/sysroot").map_err(failed("sysroot"))?;
-    for place in ["tmp", "run"] {
+    for place in ["tmp", "run", "var"] {
         mount("tmpfs", format!("/tools/{place}"), "tmpfs", MountFlags::empty(), None::<&CStr>)
             .map_err(failed(place))?;
+    }
+    // Where btrfs keeps what its scrubs have found, and programs their larger temporary files.
+    for place in ["/tools/var/lib/btrfs", "/tools/var/tmp"] {
+        std::fs::create_dir_all(place).map_err(|e| Failure::io(place, &e))?;
     }
     Ok(())
 }

@@ -177,7 +177,7 @@ fn archives_go_in_and_out() {
     let names = String::from_utf8(list.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!(names.lines().collect::<Vec<_>>(), ["./", "./d/", "./d/f"]);
     let broken = g.tar_in(&b"not an archive, and long enough to be looked at"[..], "/in", Default::default());
-    assert!(broken.unwrap_err().to_string().starts_with("tar_in: error in tar: "));
+    assert!(broken.unwrap_err().to_string().starts_with("tar_in: tar subcommand failed on directory: /"));
     assert!(
         g.tar_out("/in/d/f", io::sink(), Default::default())
             .unwrap_err()

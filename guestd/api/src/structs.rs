@@ -256,4 +256,43 @@ structs! {
 
     /// A member of a RAID array as `/proc/mdstat` shows it.
     Mdstat "mdstat" { mdstat_device: Device, mdstat_index: Int32, mdstat_flags: String }
+
+    /// How far the balance of a btrfs is.
+    Btrfsbalance "btrfsbalance" {
+        btrfsbalance_status: String, btrfsbalance_total: UInt64, btrfsbalance_balanced: UInt64,
+        btrfsbalance_considered: UInt64, btrfsbalance_left: UInt64,
+    }
+
+    /// A quota group of btrfs.
+    Btrfsqgroup "btrfsqgroup" { btrfsqgroup_id: String, btrfsqgroup_rfer: UInt64, btrfsqgroup_excl: UInt64 }
+
+    /// What a scrub of a btrfs has found.
+    Btrfsscrub "btrfsscrub" {
+        btrfsscrub_data_extents_scrubbed: UInt64, btrfsscrub_tree_extents_scrubbed: UInt64,
+        btrfsscrub_data_bytes_scrubbed: UInt64, btrfsscrub_tree_bytes_scrubbed: UInt64,
+        btrfsscrub_read_errors: UInt64, btrfsscrub_csum_errors: UInt64, btrfsscrub_verify_errors: UInt64,
+        btrfsscrub_no_csum: UInt64, btrfsscrub_csum_discards: UInt64, btrfsscrub_super_errors: UInt64,
+        btrfsscrub_malloc_errors: UInt64, btrfsscrub_uncorrectable_errors: UInt64,
+        btrfsscrub_unverified_errors: UInt64, btrfsscrub_corrected_errors: UInt64, btrfsscrub_last_physical: UInt64,
+    }
+
+    /// The primary volume descriptor of an ISO 9660 file system (ECMA-119, 8.4).
+    Isoinfo "isoinfo" {
+        iso_system_id: String, iso_volume_id: String, iso_volume_space_size: UInt32, iso_volume_set_size: UInt32,
+        iso_volume_sequence_number: UInt32, iso_logical_block_size: UInt32, iso_volume_set_id: String,
+        iso_publisher_id: String, iso_data_preparer_id: String, iso_application_id: String,
+        iso_copyright_file_id: String, iso_abstract_file_id: String, iso_bibliographic_file_id: String,
+        iso_volume_creation_t: Int64, iso_volume_modification_t: Int64, iso_volume_expiration_t: Int64,
+        iso_volume_effective_t: Int64,
+    }
+
+    /// The geometry of an XFS.
+    Xfsinfo "xfsinfo" {
+        xfs_mntpoint: String, xfs_inodesize: UInt32, xfs_agcount: UInt32, xfs_agsize: UInt32, xfs_sectsize: UInt32,
+        xfs_attr: UInt32, xfs_blocksize: UInt32, xfs_datablocks: UInt64, xfs_imaxpct: UInt32, xfs_sunit: UInt32,
+        xfs_swidth: UInt32, xfs_dirversion: UInt32, xfs_dirblocksize: UInt32, xfs_cimode: UInt32,
+        xfs_logname: String, xfs_logblocksize: UInt32, xfs_logblocks: UInt32, xfs_logversion: UInt32,
+        xfs_logsectsize: UInt32, xfs_logsunit: UInt32, xfs_lazycount: UInt32, xfs_rtname: String,
+        xfs_rtextsize: UInt32, xfs_rtblocks: UInt64, xfs_rtextents: UInt64,
+    }
 }

@@ -136,6 +136,7 @@ macro_rules! actions {
     )+) => {
         /// The actions of this group with their arguments, as they travel.
         #[allow(missing_docs, non_camel_case_types, reason = "variants and fields are the actions and arguments declared above")]
+        #[allow(clippy::large_enum_variant, reason = "a call is made once and sent; it is never kept in numbers")]
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         pub enum Call {$(
             $name { $($arg: <$crate::kind::$kind as $crate::kind::Kind>::Wire,)* $(opts: $opts,)? },
@@ -250,6 +251,7 @@ macro_rules! groups {
     ($($variant:ident: $module:ident),+ $(,)?) => {
         /// Any action with its arguments.
         #[allow(missing_docs, reason = "one variant per group")]
+        #[allow(clippy::large_enum_variant, reason = "a call is made once and sent; it is never kept in numbers")]
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         pub enum Call { $($variant($module::Call),)+ }
 

@@ -1,8 +1,9 @@
 //! Archives in and out.
 
+use super::regular::{about, shown};
 use crate::task::{Input, Output};
 use crate::worker::{GuestPath, Worker};
-use guestd_api::actions::archive::{Server, TarInOptions, TarOutOptions};
+use guestd_api::actions::archive::{CpioOutOptions, MksquashfsOptions, Server, TarInOptions, TarOutOptions};
 use guestd_api::{Failure, GuestString, Worker as _};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ impl Worker {
     fn directory(&self, directory: &GuestPath) -> Result<PathBuf, Failure> {
         let place = self.outside(directory)?;
         let _guest = self.guest()?;
-        if !directory.path().metadata().map_err(|e| directory.failure(e))?.is_dir() {
+        if !directory.path().metadata().map_err(|e| about("stat")(directory.failure(e)))?.is_dir() {
             return Err(Failure::new(format!("{}: not a directory", GuestString::from(directory.as_ref()))));
         }
         Ok(place)
@@ -53,7 +54,7 @@ impl Server for Worker {
             tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
         // A stock tar keeps the owners it is given by name; the guest's names are not known to it.
         let done = tar.arg("--numeric-owner").finish_with(Some(&mut tarfile), None)?;
-        done.success().map_err(|failure| Failure::new(format!("error in tar: {}", failure.message)))
+        done.success().map_err(about(format!("tar subcommand failed on directory: {}", shown(&directory))))
     }
 
     fn tar_out(
@@ -76,5 +77,85 @@ impl Server for Worker {
         }
         let done = tar.arg("--").arg(".").finish_with(None, Some(&mut tarfile))?;
         done.success().map_err(|failure| Failure::new(format!("error in tar: {}", failure.message)))
+    }
+
+    fn tgz_in(&self, tarball: Input, directory: GuestPath) -> Result<(), Failure> {
+        self.tar_in(tarball, directory, TarInOptions::default().compress("gzip"))
+    }
+
+    fn tgz_out(&self, directory: GuestPath, tarball: Output) -> Result<(), Failure> {
+        self.tar_out(shown(&directory), tarball, TarOutOptions::default().compress("gzip"))
+    }
+
+    fn txz_in(&self, tarball: Input, directory: GuestPath) -> Result<(), Failure> {
+        self.tar_in(tarball, directory, TarInOptions::default().compress("xz"))
+    }
+
+    fn txz_out(&self, directory: GuestPath, tarball: Output) -> Result<(), Failure> {
+        self.tar_out(shown(&directory), tarball, TarOutOptions::default().compress("xz"))
+    }
+
+    fn cpio_out(
+        &self,
+        directory: GuestString,
+        mut cpiofile: Output,
+        opts: CpioOutOptions,
+    ) -> Result<(), Failure> {
+        let format = opts.format.unwrap_or_else(|| "newc".into());
+        if format != "newc" && format != "crc" {
+            return Err(Failure::new(format!("{format}: format must be 'newc' or 'crc'")));
+        }
+        let directory = self.path("directory", directory)?;
+        let place = self.directory(&directory)?;
+        self.tool("cpio")?;
+        let script = "set -o pipefail; cd -- \"$0\" && find . -print0 | cpio --quiet -0 -o -H \"$1\"";
+        let program = self.tool("bash")?.args(["-c", script]).arg(place).arg(format.as_os_str());
+        program.finish_with(None, Some(&mut cpiofile))?.success().map_err(about(shown(&directory)))
+    }
+
+    fn mksquashfs(
+        &self,
+        path: GuestPath,
+        mut filename: Output,
+        opts: MksquashfsOptions,
+    ) -> Result<(), Failure> {
+        let place = self.outside(&path)?;
+        // It goes back and forth in its output, which a stream cannot.
+        let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
+        let name = format!("squashfs-{}-{thread}", std::process::id());
+        let (outer, inner) = self.agent.tools.shared_directory(&name)?;
+        let result = (|| {
+            let image = inner.join("image");
+            let mut program = self.tool("mksquashfs")?.arg(place).arg(&image);
+            program = program.args(["-noappend", "-no-progress", "-quiet", "-wildcards"]);
+            if let Some(compress) = &opts.compress {
+                program = program.arg("-comp").arg(compress.as_os_str());
+            }
+            let excludes = opts.excludes.unwrap_or_default();
+            if !excludes.is_empty() {
+                program = program.arg("-e").args(excludes.iter().map(GuestString::as_os_str));
+            }
+            program.run()?;
+            let mut image =
+                std::fs::File::open(outer.join("image")).map_err(|e| Failure::io("mksquashfs", &e))?;
+            std::io::copy(&mut image, &mut filename).map_err(|e| Failure::io("mksquashfs", &e))?;
+            Ok(())
+        })();
+        // A directory that cannot be removed is empty memory at worst.
+        let _ = std::fs::remove_dir_all(&outer);
+        result.map_err(about(shown(&path)))
+    }
+
+    fn base64_in(&self, mut base64file: Input, filename: GuestPath) -> Result<(), Failure> {
+        let failed = about(format!("base64 subcommand failed on file: {}", shown(&filename)));
+        let mut options = std::fs::File::options();
+        let file = self.open_with(&filename, options.write(true).create(true).truncate(true))?;
+        let program = self.tool("base64")?.args(["-d", "-i"]).stdout(file);
+        program.finish_with(Some(&mut base64file), None)?.success().map_err(failed)
+    }
+
+    fn base64_out(&self, filename: GuestPath, mut base64file: Output) -> Result<(), Failure> {
+        let program = self.tool("base64")?.stdin(self.open_regular(&filename).map_err(about("stat"))?);
+        program.finish_with(None, Some(&mut base64file))?.success().map_err(about(shown(&filename)))
     }
 }

@@ -16,10 +16,15 @@ enum Needs {
 const FEATURES: &[(&str, Needs)] = &[
     ("acl", Needs::Nothing),
     ("augeas", Needs::Program("augtool")),
+    ("blkdiscard", Needs::Nothing),
+    ("blkdiscardzeroes", Needs::Nothing),
     ("btrfs", Needs::Program("btrfs")),
     ("clevisluks", Needs::Program("clevis-luks-unlock")),
+    ("extlinux", Needs::Program("extlinux")),
+    ("f2fs", Needs::Program("resize.f2fs")),
     ("fstrim", Needs::Nothing),
     ("gdisk", Needs::Program("sgdisk")),
+    ("grub", Needs::Program("grub-install")),
     ("hivex", Needs::Nothing),
     ("inotify", Needs::Nothing),
     ("journal", Needs::Nothing),
@@ -27,6 +32,7 @@ const FEATURES: &[(&str, Needs)] = &[
     ("libtsk", Needs::Program("fls")),
     ("libyara", Needs::Program("yara")),
     ("linuxcaps", Needs::Program("setcap")),
+    ("linuxfsuuid", Needs::Program("mkswap")),
     ("linuxmodules", Needs::Nothing),
     ("linuxxattrs", Needs::Nothing),
     ("luks", Needs::Program("cryptsetup")),
@@ -36,10 +42,12 @@ const FEATURES: &[(&str, Needs)] = &[
     ("ntfs3g", Needs::Program("ntfs-3g.probe")),
     ("ntfsprogs", Needs::Program("ntfsresize")),
     ("rsync", Needs::Program("rsync")),
+    ("scrub", Needs::Program("scrub")),
     ("selinux", Needs::Nothing),
     ("selinuxrelabel", Needs::Program("setfiles")),
     ("sleuthkit", Needs::Program("icat")),
     ("squashfs", Needs::Program("mksquashfs")),
+    ("syslinux", Needs::Program("syslinux")),
     ("wipefs", Needs::Program("wipefs")),
     ("xfs", Needs::FileSystem("xfs")),
     ("xz", Needs::Program("xz")),
@@ -72,8 +80,10 @@ impl Server for Worker {
 
     fn feature_available(&self, groups: Vec<GuestString>) -> Result<bool, Failure> {
         for group in &groups {
-            if self.has(group)? != Some(true) {
-                return Ok(false);
+            match self.has(group)? {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => return Err(Failure::new(format!("{group}: unknown group"))),
             }
         }
         Ok(true)

@@ -66,4 +66,23 @@ impl Server for Worker {
     fn blockdev_rereadpt(&self, device: Device) -> Result<(), Failure> {
         sys::reread_partitions(device.open()?).map_err(|e| device.failure(e))
     }
+
+    fn blockdev_setbsz(&self, _: Device, _: i32) -> Result<(), Failure> {
+        // The kernel forgets it when the last one closes the device, which is before this returns.
+        Ok(())
+    }
+
+    fn blockdev_setra(&self, device: Device, sectors: i32) -> Result<(), Failure> {
+        let sectors = usize::try_from(sectors).map_err(|_| Failure::new("readahead sectors must be >= 0"))?;
+        sys::set_read_ahead(device.open()?, sectors).map_err(|e| device.failure(e))
+    }
+
+    fn blkdiscard(&self, device: Device) -> Result<(), Failure> {
+        let file = File::options().write(true).open(&device.node).map_err(|e| device.failure(e))?;
+        sys::discard(file, device.size()?).map_err(|e| device.failure(e))
+    }
+
+    fn blkdiscardzeroes(&self, device: Device) -> Result<bool, Failure> {
+        sys::discard_zeroes(device.open()?).map_err(|e| device.failure(e))
+    }
 }

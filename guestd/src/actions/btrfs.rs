@@ -1,5 +1,6 @@
 //! Subvolumes of btrfs.
 
+use super::regular::{about, shown};
 use crate::disks::Device;
 use crate::worker::{GuestPath, MountableOrPath, Worker};
 use guestd_api::actions::btrfs::{BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Server};
@@ -11,15 +12,16 @@ use std::path::Path;
 
 impl Worker {
     /// Calls with a directory of a btrfs as tools see it. A file system that is not mounted in the guest is
-    /// mounted read-only for the time of the call.
-    fn on_btrfs<T>(
+    /// mounted for the time of the call.
+    pub(super) fn on_btrfs<T>(
         &self,
         fs: &MountableOrPath,
+        flags: MountFlags,
         act: impl FnOnce(&Path) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match fs {
             MountableOrPath::Path(path) => act(&self.outside(path)?),
-            MountableOrPath::Mountable(mountable) => self.on_btrfs_device(&mountable.device, act),
+            MountableOrPath::Mountable(mountable) => self.on_btrfs_device(&mountable.device, flags, act),
         }
     }
 
@@ -27,13 +29,15 @@ impl Worker {
     pub(super) fn on_btrfs_device<T>(
         &self,
         device: &Device,
+        flags: MountFlags,
         act: impl FnOnce(&Path) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.want_filesystem("btrfs")?;
         self.refuse_raid6(device, "btrfs")?;
+        self.want_all_devices(device)?;
         let (outer, inner) =
             self.agent.tools.shared_directory(&format!("btrfs-{}", device.kernel_name()?))?;
-        let mounted = rustix::mount::mount(&device.node, &outer, "btrfs", MountFlags::RDONLY, None::<&CStr>);
+        let mounted = rustix::mount::mount(&device.node, &outer, "btrfs", flags, None::<&CStr>);
         let result = mounted.map_err(|e| device.failure(e)).and_then(|()| act(&inner));
         // That it was not mounted is the only way in which this fails, and then the directory can go as well.
         let _ = rustix::mount::unmount(&outer, UnmountFlags::DETACH);
@@ -80,7 +84,7 @@ fn subvolume(line: &GuestString) -> Option<Btrfssubvolume> {
 
 impl Server for Worker {
     fn btrfs_subvolume_list(&self, fs: MountableOrPath) -> Result<Vec<Btrfssubvolume>, Failure> {
-        self.on_btrfs(&fs, |place| self.subvolumes(place))
+        self.on_btrfs(&fs, MountFlags::RDONLY, |place| self.subvolumes(place))
     }
 
     fn btrfs_subvolume_create(
@@ -116,11 +120,63 @@ impl Server for Worker {
     }
 
     fn btrfs_subvolume_get_default(&self, fs: MountableOrPath) -> Result<i64, Failure> {
-        self.on_btrfs(&fs, |place| self.default_subvolume(place)).map(u64::cast_signed)
+        self.on_btrfs(&fs, MountFlags::RDONLY, |place| self.default_subvolume(place)).map(u64::cast_signed)
     }
 
     fn btrfs_subvolume_set_default(&self, id: i64, fs: GuestPath) -> Result<(), Failure> {
         let place = self.outside(&fs)?;
         self.tool("btrfs")?.args(["subvolume", "set-default", &id.to_string()]).arg(place).run().map(|_| ())
+    }
+
+    fn btrfs_subvolume_show(&self, subvolume: GuestPath) -> Result<Vec<(GuestString, GuestString)>, Failure> {
+        let place = self.outside(&subvolume)?;
+        let text = self.tool("btrfs")?.args(["subvolume", "show"]).arg(place).run();
+        text.map(|text| details(&text)).map_err(about(shown(&subvolume)))
+    }
+}
+
+/// The path, then `Name: value` lines; under the last name but those of quotas the snapshots, a path a line.
+fn details(text: &[u8]) -> Vec<(GuestString, GuestString)> {
+    const AFTER: &[&[u8]] =
+        &[b"Quota group", b"Limit referenced", b"Limit exclusive", b"Usage referenced", b"Usage exclusive"];
+    let lines = super::trimmed_lines(text);
+    let mut lines = lines.iter().map(GuestString::as_bytes);
+    let mut pairs: Vec<(GuestString, GuestString)> = Vec::new();
+    pairs.extend(lines.next().map(|path| ("path".into(), path.into())));
+    let mut snapshots: Option<Vec<u8>> = None;
+    for line in lines {
+        let cut = line.iter().position(|byte| *byte == b':');
+        let (name, value) = cut.and_then(|at| line.split_at_checked(at)).unwrap_or((line, b""));
+        let value = value.strip_prefix(b":").unwrap_or_default().trim_ascii_start();
+        match &mut snapshots {
+            _ if name == b"Snapshot(s)" => snapshots = Some(Vec::new()),
+            Some(paths) if !AFTER.contains(&name) => {
+                if !paths.is_empty() {
+                    paths.push(b',');
+                }
+                paths.extend_from_slice(line);
+            }
+            _ => {
+                pairs.extend(snapshots.take().map(|paths| ("Snapshot(s)".into(), paths.into())));
+                pairs.push((name.into(), if value == b"-" { "".into() } else { value.into() }));
+            }
+        }
+    }
+    pairs.extend(snapshots.map(|paths| ("Snapshot(s)".into(), paths.into())));
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_of_a_subvolume() {
+        let text = b"home\n\tName: \t\t\thome\n\tParent UUID: \t\t-\n\tSnapshot(s):\n\t\t\t\tsnap:1\n\t\t\t\tsnap2\n\tQuota group:\t\tn/a\n";
+        let shown: Vec<_> = details(text).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            shown,
+            ["path=home", "Name=home", "Parent UUID=", "Snapshot(s)=snap:1,snap2", "Quota group=n/a"]
+        );
     }
 }

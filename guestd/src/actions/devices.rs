@@ -6,6 +6,7 @@ use crate::worker::Worker;
 use guestd_api::actions::devices::Server;
 use guestd_api::actions::lvm::Server as _;
 use guestd_api::{Failure, GuestString};
+use rustix::mount::MountFlags;
 use std::path::{Path, PathBuf};
 
 /// A device and the type of what is on it; empty if nothing is recognised.
@@ -91,7 +92,7 @@ impl Worker {
             "btrfs" => {
                 into.push((name.clone(), kind));
                 let device = Device { shown: self.agent.disks.shown(&name), node };
-                let (volumes, default) = self.on_btrfs_device(&device, |place| {
+                let (volumes, default) = self.on_btrfs_device(&device, MountFlags::RDONLY, |place| {
                     Ok((self.subvolumes(place)?, self.default_subvolume(place)?))
                 })?;
                 // The default one is what the device alone stands for.

@@ -153,6 +153,15 @@ impl Server for Worker {
         let done = self.tool("wipefs")?.arg("-a").arg("--force").arg(&device.node).finish()?;
         done.success().map_err(|failure| Failure::new(format!("{}: {}", device.shown, failure.message)))
     }
+
+    fn mkfs_b(&self, fstype: GuestString, blocksize: i32, device: Device) -> Result<(), Failure> {
+        self.mkfs(fstype, device, MkfsOptions::default().blocksize(blocksize))
+    }
+
+    fn f2fs_expand(&self, device: Device) -> Result<(), Failure> {
+        let done = self.tool("resize.f2fs")?.arg(&device.node).finish()?;
+        done.success().map_err(|failure| Failure::new(format!("{}: {}", device.shown, failure.message)))
+    }
 }
 
 impl Worker {

@@ -5,12 +5,14 @@
 
 use crate::disks::Device;
 use crate::modules;
-use crate::worker::{DevOrPath, Mountable, Worker};
-use guestd_api::actions::mount::{Server, UmountOptions};
+use crate::worker::{DevOrPath, GuestPath, Mountable, Worker};
+use guestd_api::actions::mount::{Mount9pOptions, RemountOptions, Server, UmountOptions};
 use guestd_api::{Failure, GuestString};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Options of mount(8) that are flags of mount(2); the second says whether the flag is set or cleared.
@@ -87,6 +89,9 @@ impl Worker {
         let mut last = io::Error::from_raw_os_error(libc::EINVAL);
         for kind in &kinds {
             self.refuse_raid6(&what.device, kind)?;
+            if kind == "btrfs" {
+                self.want_all_devices(&what.device)?;
+            }
             if !modules::filesystem_known(&self.agent, kind)? {
                 last = io::Error::from_raw_os_error(libc::ENODEV);
                 continue;
@@ -168,6 +173,45 @@ impl Worker {
         Ok(if kind.is_empty() { Vec::new() } else { vec![kind] })
     }
 
+    /// The kernel mounts a btrfs of several devices only once it was told of all of them.
+    pub(super) fn want_all_devices(&self, device: &Device) -> Result<(), Failure> {
+        let count = crate::probe::btrfs_devices(&device.open()?).map_err(|e| device.failure(e))?;
+        if count > 1 { self.register_btrfs_devices() } else { Ok(()) }
+    }
+
+    /// A loop device that shows a file of the guest. It is free again once neither the file that is returned nor
+    /// a mount keeps it.
+    fn loop_device(&self, file: &GuestPath) -> Result<(Device, File, bool), Failure> {
+        modules::modprobe(&self.agent, "loop")?;
+        let failed = |e: io::Error| Failure::io("/dev/loop-control", &e);
+        let (backing, read_only) = match self.open_regular(file) {
+            Ok(readable) => {
+                // The same file, now for writing if that can be had.
+                let path = format!("/proc/self/fd/{}", readable.as_raw_fd());
+                match File::options().read(true).write(true).open(path) {
+                    Ok(writable) => (writable, false),
+                    Err(_) => (readable, true),
+                }
+            }
+            Err(failure) => return Err(failure),
+        };
+        let control = File::options().read(true).write(true).open("/dev/loop-control").map_err(failed)?;
+        // Another action may take the device between the question and the answer.
+        for _ in 0..16 {
+            let number = crate::sys::free_loop_device(&control).map_err(failed)?;
+            let node = PathBuf::from(format!("/dev/loop{number}"));
+            let device = Device { shown: crate::disks::node_text(&node), node };
+            let open = File::options().read(true).write(!read_only).open(&device.node);
+            let open = open.map_err(|e| device.failure(e))?;
+            match crate::sys::set_loop_file(&open, &backing, read_only) {
+                Ok(()) => return Ok((device, open, read_only)),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}
+                Err(error) => return Err(file.failure(error)),
+            }
+        }
+        Err(Failure::new("no loop device is free").with_errno(libc::EBUSY))
+    }
+
     /// A kernel that was started without its choice of RAID-6 routines crashes on the first use of one.
     pub(super) fn refuse_raid6(&self, device: &Device, kind: &str) -> Result<(), Failure> {
         if kind != "btrfs" || !skips_raid6() {
@@ -193,6 +237,11 @@ pub(crate) fn raid6_refused(what: &str, kind: &str) -> Failure {
          'initcall_blacklist=raid6_select_algo'; start it without that setting"
     ))
     .with_errno(libc::EOPNOTSUPP)
+}
+
+/// Directories of the host were shared this way once.
+fn no_9p() -> Failure {
+    Failure::new("9p support was removed; use copy-in and copy-out").with_errno(libc::ENOTSUP)
 }
 
 /// The error of a mount in the words that people search for.
@@ -291,6 +340,37 @@ impl Server for Worker {
         let path = self.exempt(&exemptpath)?;
         let _guest = self.guest()?;
         std::fs::remove_dir(path).map_err(|e| Failure::io(&exemptpath, &e))
+    }
+
+    fn mount_loop(&self, file: GuestPath, mountpoint: GuestPath) -> Result<(), Failure> {
+        let (device, _open, read_only) = self.loop_device(&file)?;
+        let options = GuestString::from(if read_only { "ro" } else { "" });
+        let what = Mountable { device, subvolume: None };
+        self.mount_any(&options, "", &what, &mountpoint.as_ref().into())
+    }
+
+    fn remount(&self, mountpoint: GuestPath, opts: RemountOptions) -> Result<(), Failure> {
+        let Some(writable) = opts.rw else {
+            return Err(Failure::new("parameter 'rw' must be specified").with_errno(libc::EINVAL));
+        };
+        let place = self.mount_place(&mountpoint.as_ref().into())?;
+        let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
+        rustix::mount::mount_remount(&place, flags, c"").map_err(|e| mountpoint.failure(e))?;
+        // Programs see the same file system through a mount of its own, which has its own flag.
+        let inside = place.strip_prefix(&self.agent.sysroot).unwrap_or(Path::new(""));
+        if let Some(copy) = self.agent.tools.mounted_copy(inside) {
+            rustix::mount::mount_remount(&copy, flags | MountFlags::BIND, c"")
+                .map_err(|e| mountpoint.failure(e))?;
+        }
+        Ok(())
+    }
+
+    fn list_9p(&self) -> Result<Vec<GuestString>, Failure> {
+        Err(no_9p())
+    }
+
+    fn mount_9p(&self, _: GuestString, _: GuestString, _: Mount9pOptions) -> Result<(), Failure> {
+        Err(no_9p())
     }
 
     fn mountable_device(&self, mountable: Mountable) -> Result<GuestString, Failure> {

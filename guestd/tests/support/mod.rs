@@ -17,6 +17,21 @@ use std::process::{Child, Command};
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// Bytes.
+pub const MIB: u64 = 1 << 20;
+
+/// What an error says.
+pub fn message(result: Result<impl std::fmt::Debug, guestd_api::Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+/// What a tool of this machine prints; it must succeed.
+pub fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).env("LC_ALL", "C").output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// A running agent and what it works on.
 pub struct Agent {
     pub client: Client,
@@ -93,6 +108,22 @@ impl Agent {
         let child = command.spawn().unwrap();
         drop((fd, theirs));
         (ours, child)
+    }
+
+    /// A path of the guest as the host sees it, what is mounted there included.
+    pub fn inside(&self, path: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(self.host(path).strip_prefix("/").unwrap())
+    }
+
+    /// Makes a fifo in the guest.
+    pub fn make_fifo(&self, path: &str) {
+        output("mkfifo", &[self.inside(path).to_str().unwrap()]);
+    }
+
+    /// The node of a disk.
+    pub fn node(&self, index: usize) -> String {
+        self.loops.get(index).unwrap().node.to_str().unwrap().to_owned()
     }
 
     /// A path of the guest as the host sees it (before anything is mounted on it).

@@ -301,7 +301,7 @@ impl Link {
         };
         let table = self.table();
         let events = table.open.get(&call).and_then(|pending| pending.events.as_ref());
-        if !events.is_some_and(|events| events.send(Event::Returned(piece)).is_ok()) {
+        if events.is_none_or(|events| events.send(Event::Returned(piece)).is_err()) {
             exchange.release(call, piece);
         }
         Ok(())

@@ -15,7 +15,7 @@ actions! {
 
     /// Test whether all the named features are there.
     ///
-    /// A name that is not known counts as missing.
+    /// Fails for a name that nobody knows.
     ///
     ///     feature-available "lvm2 xfs"
     fn feature_available(groups: StringList) -> Bool;

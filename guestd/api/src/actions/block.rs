@@ -53,4 +53,30 @@ actions! {
     ///
     ///     blockdev-rereadpt /dev/sda
     fn blockdev_rereadpt(device: Device) -> Void;
+
+    /// Do nothing, for old scripts.
+    ///
+    /// The block size that the kernel uses for a device lasts only as long as something has it open.
+    ///
+    ///     blockdev-setbsz /dev/sda 4096
+    fn blockdev_setbsz(device: Device, blocksize: Int) -> Void;
+
+    /// Set how far the kernel reads ahead on a device, in units of 512 bytes.
+    ///
+    ///     blockdev-setra /dev/sda 1024
+    fn blockdev_setra(device: Device, sectors: Int) -> Void;
+
+    /// Give all the space of a device back to what stores it.
+    ///
+    /// Everything on it is lost. Fails if the storage cannot do that.
+    ///
+    ///     blkdiscard /dev/sda1
+    fn blkdiscard(device: Device) -> Void { feature: Some("blkdiscard") };
+
+    /// Test whether discarded blocks are sure to read as zeroes.
+    ///
+    /// Kernels since Linux 4.12 promise that for no device: only what was written with zeroes is sure to be zero.
+    ///
+    ///     blkdiscardzeroes /dev/sda1
+    fn blkdiscardzeroes(device: Device) -> Bool { feature: Some("blkdiscardzeroes") };
 }

@@ -18,7 +18,7 @@ actions! {
     ///
     ///     btrfs-subvolume-create /home
     fn btrfs_subvolume_create(dest: Pathname) opt BtrfsSubvolumeCreateOptions { qgroupid: String } -> Void
-        { feature: Some("btrfs") };
+        { aliases: &["btrfs_subvolume_create_opts"], feature: Some("btrfs") };
 
     /// Remove a subvolume with all that is in it.
     ///
@@ -31,7 +31,8 @@ actions! {
     ///
     ///     btrfs-subvolume-snapshot /home /home.old ro:true
     fn btrfs_subvolume_snapshot(source: Pathname, dest: Pathname)
-        opt BtrfsSubvolumeSnapshotOptions { ro: Bool, qgroupid: String } -> Void { feature: Some("btrfs") };
+        opt BtrfsSubvolumeSnapshotOptions { ro: Bool, qgroupid: String } -> Void
+        { aliases: &["btrfs_subvolume_snapshot_opts"], feature: Some("btrfs") };
 
     /// Show the number of the subvolume that is mounted when none is named.
     ///
@@ -44,4 +45,11 @@ actions! {
     ///
     ///     btrfs-subvolume-set-default 256 /
     fn btrfs_subvolume_set_default(id: Int64, fs: Pathname) -> Void { feature: Some("btrfs") };
+
+    /// Show what is known about a subvolume.
+    ///
+    /// Its names, numbers, UUIDs, times and snapshots, as btrfs-subvolume(8) shows them.
+    ///
+    ///     btrfs-subvolume-show /home
+    fn btrfs_subvolume_show(subvolume: Pathname) -> Hash { feature: Some("btrfs") };
 }

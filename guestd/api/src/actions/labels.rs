@@ -50,4 +50,35 @@ actions! {
     ///
     ///     findfs-uuid 7d3f2a10-64c1-4a8e-9a59-5f2d1a0c7e11
     fn findfs_uuid(uuid: String) -> Device;
+
+    /// Find the partition that has a name in its GUID partition table.
+    ///
+    ///     findfs-partlabel boot
+    fn findfs_partlabel(label: String) -> Device;
+
+    /// Find the partition that has a GUID in its partition table.
+    ///
+    ///     findfs-partuuid c12a7328-f81f-11d2-ba4b-00a0c93ec93b
+    fn findfs_partuuid(uuid: String) -> Device;
+
+    /// Set the UUID of a file system to a random one.
+    ///
+    /// For the types that `set-uuid` knows.
+    ///
+    ///     set-uuid-random /dev/sda1
+    fn set_uuid_random(device: Device) -> Void;
+
+    /// Show all that is recognised on a device.
+    ///
+    /// `TYPE`, `UUID`, `LABEL`, `VERSION`, `USAGE`, and what its partition table says about it.
+    ///
+    ///     blkid /dev/sda1
+    fn blkid(device: Device) -> Hash;
+
+    /// Show how small a file system can be made, in bytes.
+    ///
+    /// For ext2/3/4, btrfs, ntfs, and xfs, which cannot shrink.
+    ///
+    ///     vfs-minimum-size /dev/sda1
+    fn vfs_minimum_size(mountable: Mountable) -> Int64;
 }

@@ -14,12 +14,14 @@ actions! {
     ///     mkfs ext4 /dev/sda1
     ///     mkfs xfs /dev/sda2 blocksize:4096 label:data
     fn mkfs(fstype: String, device: Device)
-        opt MkfsOptions { blocksize: Int, features: String, inode: Int, sectorsize: Int, label: String } -> Void;
+        opt MkfsOptions { blocksize: Int, features: String, inode: Int, sectorsize: Int, label: String } -> Void
+        { aliases: &["mkfs_opts"] };
 
     /// Make swap space.
     ///
     ///     mkswap /dev/sda3 label:swap
-    fn mkswap(device: Device) opt MkswapOptions { label: String, uuid: String } -> Void;
+    fn mkswap(device: Device) opt MkswapOptions { label: String, uuid: String } -> Void
+        { aliases: &["mkswap_opts"] };
 
     /// Check a file system and repair what is safe to repair.
     ///
@@ -48,4 +50,18 @@ actions! {
     ///
     ///     wipefs /dev/sda1
     fn wipefs(device: Device) -> Void { feature: Some("wipefs") };
+
+    /// Make a file system with a block size.
+    ///
+    /// In bytes; the cluster size for vfat and ntfs.
+    ///
+    ///     mkfs-b ext4 1024 /dev/sda1
+    fn mkfs_b(fstype: String, blocksize: Int, device: Device) -> Void { deprecated_by: Some("mkfs") };
+
+    /// Make an f2fs as large as its device.
+    ///
+    /// It must not be mounted.
+    ///
+    ///     f2fs-expand /dev/sda1
+    fn f2fs_expand(device: Device) -> Void { feature: Some("f2fs") };
 }

@@ -6,16 +6,23 @@ pub mod archive;
 pub mod augeas;
 pub mod available;
 pub mod block;
+pub mod boot;
 pub mod btrfs;
+pub mod btrfs_quota;
+pub mod btrfs_volume;
 pub mod checksum;
 pub mod command;
+pub mod compress;
 pub mod copy;
 pub mod debug;
 pub mod devices;
 pub mod dirs;
+pub mod ext;
 pub mod files;
 pub mod hivex;
+pub mod initrd;
 pub mod inotify;
+pub mod iso;
 pub mod journal;
 pub mod labels;
 pub mod ldm;
@@ -25,6 +32,7 @@ pub mod lvm;
 pub mod md;
 pub mod mkfs;
 pub mod mount;
+pub mod ntfs;
 pub mod parts;
 pub mod read;
 pub mod rsync;
@@ -33,10 +41,13 @@ pub mod selinux;
 pub mod sfdisk;
 pub mod sleuthkit;
 pub mod stat;
+pub mod swap;
 pub mod system;
 pub mod transfer;
+pub mod wipe;
 pub mod write;
 pub mod xattr;
+pub mod xfs;
 pub mod yara;
 
 groups! {
@@ -44,16 +55,23 @@ groups! {
     Augeas: augeas,
     Available: available,
     Block: block,
+    Boot: boot,
     Btrfs: btrfs,
+    BtrfsQuota: btrfs_quota,
+    BtrfsVolume: btrfs_volume,
     Checksum: checksum,
     Command: command,
+    Compress: compress,
     Copy: copy,
     Debug: debug,
     Devices: devices,
     Dirs: dirs,
+    Ext: ext,
     Files: files,
     Hivex: hivex,
+    Initrd: initrd,
     Inotify: inotify,
+    Iso: iso,
     Journal: journal,
     Labels: labels,
     Ldm: ldm,
@@ -63,6 +81,7 @@ groups! {
     Md: md,
     Mkfs: mkfs,
     Mount: mount,
+    Ntfs: ntfs,
     Parts: parts,
     Read: read,
     Rsync: rsync,
@@ -71,9 +90,12 @@ groups! {
     Sfdisk: sfdisk,
     Sleuthkit: sleuthkit,
     Stat: stat,
+    Swap: swap,
     System: system,
     Transfer: transfer,
+    Wipe: wipe,
     Write: write,
     Xattr: xattr,
+    Xfs: xfs,
     Yara: yara,
 }

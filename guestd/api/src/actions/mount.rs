@@ -35,7 +35,7 @@ actions! {
     ///
     ///     umount /boot
     fn umount(pathordevice: DevOrPath) opt UmountOptions { force: Bool, lazyunmount: Bool } -> Void
-        { aliases: &["unmount"] };
+        { aliases: &["unmount", "umount_opts"] };
 
     /// Unmount everything.
     ///
@@ -78,4 +78,28 @@ actions! {
     ///
     ///     mountable-subvolume btrfsvol:/dev/sda1/root
     fn mountable_subvolume(mountable: Mountable) -> String;
+
+    /// Mount a file system that is in a file of the guest.
+    ///
+    ///     mount-loop /images/debian.iso /mnt
+    fn mount_loop(file: Pathname, mountpoint: Pathname) -> Void;
+
+    /// Change a mounted file system from read-only to writable or back.
+    ///
+    ///     remount / rw:true
+    fn remount(mountpoint: Pathname) opt RemountOptions { rw: Bool } -> Void;
+
+    /// Fail: directories of the host cannot be shared with the appliance.
+    ///
+    /// Copy files with `copy-in` and `copy-out`.
+    ///
+    ///     list-9p
+    fn list_9p() -> StringList;
+
+    /// Fail: directories of the host cannot be shared with the appliance.
+    ///
+    /// Copy files with `copy-in` and `copy-out`.
+    ///
+    ///     mount-9p tag /mnt
+    fn mount_9p(mounttag: String, mountpoint: String) opt Mount9pOptions { options: String } -> Void;
 }
