@@ -103,11 +103,11 @@ impl Server for Worker {
     }
 
     fn ldmtool_diskgroup_volumes(&self, diskgroup: GuestString) -> Result<Vec<GuestString>, Failure> {
-        texts(&self.about_group(&diskgroup)?.get("volumes").unwrap_or(&Value::Null), "volumes")
+        texts(self.about_group(&diskgroup)?.get("volumes").unwrap_or(&Value::Null), "volumes")
     }
 
     fn ldmtool_diskgroup_disks(&self, diskgroup: GuestString) -> Result<Vec<GuestString>, Failure> {
-        let names = texts(&self.about_group(&diskgroup)?.get("disks").unwrap_or(&Value::Null), "disks")?;
+        let names = texts(self.about_group(&diskgroup)?.get("disks").unwrap_or(&Value::Null), "disks")?;
         let device = |name: &GuestString| {
             let words = [OsStr::new("show"), OsStr::new("disk"), diskgroup.as_os_str(), name.as_os_str()];
             self.ldmtool(words).map(|disk| text(&disk, "device").ok())
@@ -139,7 +139,7 @@ impl Server for Worker {
         volume: GuestString,
     ) -> Result<Vec<GuestString>, Failure> {
         let names = texts(
-            &self.about_volume(&diskgroup, &volume)?.get("partitions").unwrap_or(&Value::Null),
+            self.about_volume(&diskgroup, &volume)?.get("partitions").unwrap_or(&Value::Null),
             "partitions",
         )?;
         self.partition_nodes(&diskgroup, &names)

@@ -101,7 +101,7 @@ impl JournalFile {
         self.file.read_exact_at(&mut header, place)?;
         let size = word(&header, 8)?;
         let fits = place.checked_add(size).is_some_and(|end| end <= self.length);
-        if header.first() != Some(&kind) || size < 16 || size > MAX_OBJECT || !fits {
+        if header.first() != Some(&kind) || !(16..=MAX_OBJECT).contains(&size) || !fits {
             return Err(broken("an object of an impossible type or size"));
         }
         let mut object = vec![0; usize::try_from(size).map_err(io::Error::other)?];
