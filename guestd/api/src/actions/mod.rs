@@ -14,10 +14,14 @@ pub mod debug;
 pub mod devices;
 pub mod dirs;
 pub mod files;
+pub mod handle;
 pub mod hivex;
+pub mod host_disk;
 pub mod inotify;
+pub mod inspect;
 pub mod journal;
 pub mod labels;
+pub mod launch;
 pub mod ldm;
 pub mod links;
 pub mod luks;
@@ -76,4 +80,9 @@ groups! {
     Write: write,
     Xattr: xattr,
     Yara: yara,
+    ;
+    Handle: handle,
+    HostDisk: host_disk,
+    Inspect: inspect,
+    Launch: launch,
 }
