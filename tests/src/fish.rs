@@ -119,7 +119,7 @@ pub fn each(arguments: &[&str], before: &str, commands: &[String], scratch: &Pat
     let read = |path| std::fs::read(path).expect("scratch files can be read");
     let (out, err) = (read(&out), read(&err));
     assert!(status.success(), "{arguments:?}: {status}: {}", String::from_utf8_lossy(&err));
-    let (out, err) = (pieces(&out, MARK), pieces(&err, &format!("guestfish: {MARK}: unknown command")));
+    let (out, err) = (pieces(&out, MARK), pieces(&err, &format!("{MARK}: unknown command")));
     assert_eq!((out.len(), err.len()), (commands.len() + 1, commands.len() + 1), "{arguments:?}");
     assert!(err[0].is_empty(), "{before}: {}", String::from_utf8_lossy(&err[0]));
     let answers = out.into_iter().zip(err).skip(1);

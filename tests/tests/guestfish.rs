@@ -172,23 +172,17 @@ fn words_quotes_and_numbers() {
     );
     assert!(scratch.debugfs("stat /n").contains("Mode:  0755"));
     for (line, complaint) in [
-        ("echo \"open", "*stdin*:1: guestfish: unterminated double quote\n"),
-        ("echo 'open", "*stdin*:1: guestfish: unterminated single quote\n"),
-        ("echo \"a\"b", "*stdin*:1: guestfish: command arguments not separated by whitespace\n"),
-        ("echo \"\\x00\"", "*stdin*:1: guestfish: a string cannot hold a NUL character\n"),
-        ("chmod x /n", "*stdin*:1: libguestfs: error: chmod: mode: 'x': invalid integer parameter\n"),
-        (
-            "truncate-size /n 99999999999999999999",
-            "*stdin*:1: libguestfs: error: truncate-size: size: integer out of range\n",
-        ),
+        ("echo \"open", "guestfish: unterminated double quote\n"),
+        ("echo 'open", "guestfish: unterminated single quote\n"),
+        ("echo \"a\"b", "guestfish: command arguments not separated by whitespace\n"),
+        ("echo \"\\x00\"", "guestfish: a string cannot hold a NUL character\n"),
+        ("chmod x /n", "chmod: mode: invalid integer parameter 'x'\n"),
+        ("truncate-size /n 99999999999999999999", "truncate-size: size: integer out of range\n"),
         (
             "is-file /n followsymlinks:perhaps",
-            "*stdin*:1: libguestfs: error: is-file: 'perhaps': invalid boolean value, use 'true' or 'false'\n",
+            "guestfish: 'perhaps': invalid boolean value, use 'true' or 'false'\n",
         ),
-        (
-            "is-file /n follow:true",
-            "*stdin*:1: libguestfs: error: is-file: unknown optional argument \"follow\"\n",
-        ),
+        ("is-file /n follow:true", "is-file: unknown optional argument \"follow\"\n"),
         (
             "ls relative",
             "*stdin*:1: libguestfs: error: ls: directory: 'relative': path must start with a / character\n",
@@ -206,19 +200,22 @@ fn errors_stop_scripts_unless_told_otherwise() {
     assert_eq!(err, "*stdin*:3: libguestfs: error: cat: /missing: No such file or directory\n");
     let ran = scratch.run("-cat /missing\n- cat /missing\necho after\n");
     assert_eq!((ran.code, ran.text()), (Some(0), "after\n"));
-    assert_eq!(ran.err, "libguestfs: error: cat: /missing: No such file or directory\n".repeat(2));
+    assert_eq!(
+        ran.err,
+        "*stdin*:1: libguestfs: error: cat: /missing: No such file or directory\n*stdin*:2: libguestfs: error: cat: /missing: No such file or directory\n"
+    );
     // The lines of a here document count.
     let (_, err) = scratch.failure("upload -<<END /h\none\ntwo\nEND\nxyzzy\n");
-    assert_eq!(err, "*stdin*:5: guestfish: xyzzy: unknown command\n");
+    assert_eq!(err, "xyzzy: unknown command\n");
     let (_, err) = scratch.failure("mout /dev/sda /\n");
-    assert_eq!(err, "*stdin*:1: guestfish: mout: unknown command; did you mean 'mount'?\n");
+    assert_eq!(err, "mout: unknown command\nDid you mean 'mount'?\n");
     let (_, err) = scratch.failure("ls\n");
     assert_eq!(
         err,
-        "*stdin*:1: error: incorrect number of arguments\nusage: ls directory\ntype 'help ls' for help on ls\n"
+        "error: incorrect number of arguments\nusage: ls directory\ntype 'help ls' for more help on ls\n"
     );
     let (_, err) = scratch.failure("lcd\n");
-    assert!(err.contains("incorrect number of arguments\nusage: lcd directory\n"), "{err}");
+    assert_eq!(err, "use 'lcd directory' to change local directory\n");
     // What ran before an error is on the disk.
     scratch.failure("write /kept yes\nxyzzy\n");
     assert_eq!(scratch.debugfs("cat /kept"), "yes");
@@ -234,11 +231,14 @@ fn errors_stop_scripts_unless_told_otherwise() {
     // Before the launch, and without disks.
     let ran = script(&["--format=raw", "-a", &disk], "ls /\n");
     assert!(
-        ran.err.starts_with("*stdin*:1: libguestfs: error: call launch before using this function\n"),
+        ran.err.starts_with("*stdin*:1: libguestfs: error: ls: call launch before using this function\n"),
         "{ran:?}"
     );
     let ran = script(&[], "run\n");
-    assert_eq!(ran.err, "*stdin*:1: libguestfs: error: you must call 'add-drive' before 'run'\n");
+    assert_eq!(
+        ran.err,
+        "*stdin*:1: libguestfs: error: you must call guestfs_add_drive before guestfs_launch\n"
+    );
     let ran = script(&["-a", "/no/such/disk"], "run\n");
     assert!(ran.code == Some(1) && ran.err.contains("/no/such/disk"), "{ran:?}");
 }
@@ -254,11 +254,11 @@ fn commands_on_the_command_line() {
     let (code, out, err) =
         run(&["write", "/a b", "x  y", ":", "cat", "/a b", ":", "-cat", "/missing", ":", "ls", "/"]);
     assert_eq!((code, out.as_str()), (Some(0), "x  y\na b\nlost+found\n"));
-    assert_eq!(err, "libguestfs: error: cat: /missing: No such file or directory\n");
+    assert_eq!(err, "*stdin*:0: libguestfs: error: cat: /missing: No such file or directory\n");
     let (code, out, err) = run(&["ls", "/missing", ":", "echo", "not reached"]);
     assert_eq!(
         (code, out.as_str(), err.as_str()),
-        (Some(1), "", "libguestfs: error: ls: /missing: No such file or directory\n")
+        (Some(1), "", "*stdin*:0: libguestfs: error: ls: /missing: No such file or directory\n")
     );
     let (code, out, _) = run(&["--", "-rm", "/missing", ":", "glob", "echo", "/a*", "/dev/sd?"]);
     assert_eq!((code, out.as_str()), (Some(0), "/a b /dev/sda\n"));
@@ -267,7 +267,10 @@ fn commands_on_the_command_line() {
         "guestfish",
         &["-x", "--ro", "-a", &disk, "run", ":", "list-devices"],
     ));
-    assert!(ran.err.contains("libguestfs: trace: list-devices") && ran.text() == "/dev/sda\n", "{ran:?}");
+    assert!(
+        ran.err.contains("libguestfs: trace: list_devices = [\"/dev/sda\"]\n") && ran.text() == "/dev/sda\n",
+        "{ran:?}"
+    );
     let ran = Ran::from(system_tests::programs::run(
         "guestfish",
         &["--ro", "-a", &disk, "-m", "/dev/sda", "write", "/new", "x"],
@@ -291,11 +294,11 @@ fn the_host_is_at_hand() {
          4\ntimed\nelapsed time: T\n"
     );
     let (_, err) = scratch.failure("!exit 3\n");
-    assert!(err.contains("*stdin*:1: libguestfs: error: 'exit 3' failed: exit status: 3"), "{err}");
+    assert_eq!(err, "");
     let (_, err) = scratch.failure("upload -<<END /x\nnever ends\n");
     assert_eq!(err, "*stdin*:1: libguestfs: error: unexpected end of file while looking for 'END'\n");
     let (_, err) = scratch.failure("upload /no/such/file /x\n");
-    assert_eq!(err, "*stdin*:1: libguestfs: error: /no/such/file: No such file or directory\n");
+    assert_eq!(err, "*stdin*:1: libguestfs: error: open: /no/such/file: No such file or directory\n");
     let (_, err) = scratch.failure("download /made /no/such/directory/x\n");
     assert_eq!(err, "*stdin*:1: libguestfs: error: /no/such/directory/x: No such file or directory\n");
     // A reader that leaves early, while much is printed.
@@ -340,11 +343,11 @@ fn trees_are_copied_in_and_out() {
     assert!(listed.contains("./etc/fstab\n"), "{listed}");
     assert_eq!(scratch.debugfs("cat /again/etc/debian_version"), "13.2\n");
     for (line, complaint) in [
-        ("copy-out /missing out", "copy-out: '/missing': there is no file or directory of this name"),
-        ("copy-out /in nowhere", "copy-out: target 'nowhere' is not a directory"),
-        ("copy-in missing /in", "missing: No such file or directory"),
-        ("copy-in tree /missing", "tar_in: /missing: No such file or directory"),
-        ("copy-in tree", "incorrect number of arguments"),
+        ("copy-out /missing out", "‘/missing’ is not a file or directory"),
+        ("copy-out /in nowhere", "target ‘nowhere’ is not a directory"),
+        ("copy-in missing /in", "source ‘missing’ does not exist (or cannot be read)"),
+        ("copy-in tree /missing", "target ‘/missing’ is not a directory"),
+        ("copy-in tree", "use 'copy-in <local>"),
     ] {
         let (_, err) = scratch.failure(line);
         assert!(err.contains(complaint), "{line}: {err}");
@@ -410,15 +413,15 @@ fn help_is_there() {
     assert!(list.contains("list-filesystems"), "{list}");
     let page = run_tool("guestfish", &["-h", "tail-n"]);
     assert!(
-        page.starts_with("NAME\n    tail-n - ") && page.contains("SYNOPSIS\n    tail-n nrlines path\n"),
+        page.starts_with("NAME\n    tail-n - ") && page.contains("SYNOPSIS\n     tail-n nrlines path\n"),
         "{page}"
     );
     assert_eq!(page, output_of(&[], "help tail_n\n"));
-    assert!(run_tool("guestfish", &["-h", "vi"]).contains("ALSO CALLED"), "aliases are explained");
+    assert!(run_tool("guestfish", &["-h", "vi"]).contains("'vi' and 'emacs'"), "aliases are explained");
     let ran = Ran::from(run("guestfish", &["-h", "mout"]));
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (Some(1), "guestfish: mout: there is no such command; did you mean 'mount'?\n")
+        (Some(1), "mout: command not known: use -h to list all commands\nDid you mean 'mount'?\n")
     );
     assert!(run_tool("guestfish", &["--help"]).contains("--inspector"));
     assert!(run_tool("guestfish", &["--version"]).starts_with("guestfish "));
@@ -486,7 +489,8 @@ fn a_session_at_a_terminal() {
     let shown = at_terminal(&mut terminal, &lines);
     for expected in [
         "Welcome to guestfish",
-        "libguestfs: error: cat: /missing: No such file or directory\n",
+        // In red, which tells it from what was asked for.
+        "\x1b[31mlibguestfs: error: cat: /missing: No such file or directory\x1b[0m\n",
         "/dev/sda: ext4\n",
         "in the file\n",
         "still here\n",

@@ -79,14 +79,26 @@ pub struct Settings {
     pub memory_mib: u32,
     /// Processors, where the back-end can have more than one.
     pub cpus: u8,
+    /// Words for the kernel's command line.
+    pub append: Vec<String>,
     /// Where the kernel's messages go.
     pub console: Option<LogSink>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { choice: Choice::Auto, memory_mib: 512, cpus: 1, console: None }
+        Settings { choice: Choice::Auto, memory_mib: 512, cpus: 1, append: Vec::new(), console: None }
     }
+}
+
+/// A disk to boot the appliance with.
+pub struct Disk {
+    /// Its contents.
+    pub block: Arc<dyn Block>,
+    /// The guest may not write.
+    pub read_only: bool,
+    /// Logical block size: 512 or 4096.
+    pub block_size: u32,
 }
 
 /// Something that the user may want to know about how a guest is served.
@@ -134,25 +146,21 @@ pub struct Running {
     machine: Mutex<Box<dyn Machine>>,
 }
 
-/// Boots the appliance with `disks`; each may be read-only. `notice` is told, in a line, which back-end runs
+/// Boots the appliance with `disks`. `notice` is told, in a line, which back-end runs
 /// it, and why none better.
 ///
 /// # Errors
 /// When no back-end works here, or the machine does not come up. Nothing keeps running then.
-pub fn launch(
-    disks: Vec<(Arc<dyn Block>, bool)>,
-    settings: Settings,
-    notice: &dyn Fn(Notice<'_>),
-) -> Result<Running, Error> {
+pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>)) -> Result<Running, Error> {
     let appliance = Appliance::installed()?;
     let backend = choose(settings.choice, &appliance, notice)?;
     let initrd = if backend.name() == "uml" { appliance.uml_initrd() } else { appliance.pc_initrd() };
-    let raid6 = disks.iter().any(|(disk, _)| may_hold_raid6(disk));
-    let named = |(index, (block, read_only)): (usize, (Arc<dyn Block>, bool))| Drive {
-        read_only: read_only || block.is_read_only(),
-        block,
+    let raid6 = disks.iter().any(|disk| may_hold_raid6(&disk.block));
+    let named = |(index, disk): (usize, Disk)| Drive {
+        read_only: disk.read_only || disk.block.is_read_only(),
+        block: disk.block,
         serial: format!("dw-{index}"),
-        block_size: 512,
+        block_size: disk.block_size,
     };
     let mut drives: Vec<Drive> = disks.into_iter().enumerate().map(named).collect();
     let exchange = exchange_memory();
@@ -170,7 +178,7 @@ pub fn launch(
     });
     let spec = LaunchSpec {
         initrd,
-        cmdline: Vec::new(),
+        cmdline: settings.append,
         memory_mib: settings.memory_mib,
         cpus: settings.cpus,
         disks: drives,

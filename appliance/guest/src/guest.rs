@@ -1,24 +1,22 @@
-//! A guest: some disks, and the best way to each answer about what is on them.
+//! A guest: what is set and added before its launch, and everything that can be asked after it.
 //!
-//! Read-only guests are read directly as long as that can serve; the first call that needs more boots the
-//! appliance, which then mounts what was mounted and answers everything from there on.
+//! A [`Guest`] implements [`Actions`]. Actions about the machine (`set-memsize`, `add-drive`, `launch`,
+//! `inspect-os`) are answered by [`crate::handle`], all others by whoever serves the disks.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use appliance_engine::launch::{self, Notice, Running};
+use appliance_engine::launch::{self, Choice, Notice};
 use guestd_api::prelude::*;
-use guestd_api::{Call, Error, Result, Value};
-use libimage::Block;
+use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::error::describe;
-use libimage::filter::Watch;
-use libimage::format::Format;
-use libimage::format::qcow2::{CreateOptions, Qcow2};
-use libimage::open::{Image, OpenOptions};
-use libimage::storage::Memory;
 
-use crate::direct::Direct;
+use crate::drive::{Added, Drive, Source};
+use crate::handle::{self, Config};
+use crate::inspect::System;
+use crate::served::Served;
 
 /// Whether guests are read directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,158 +43,237 @@ impl FromStr for How {
     }
 }
 
-/// Listens to what there is to tell.
-pub type NoticeFn = Box<dyn Fn(Notice<'_>)>;
+/// Listens to what there is to tell, and whether the user wants to hear everything.
+pub type NoticeFn = Box<dyn Fn(Notice<'_>, bool)>;
 
-/// How a guest is served.
-#[derive(Default)]
+/// How a guest is served, to begin with: actions such as `set-memsize` change it until the launch.
 pub struct Settings {
     /// Which way.
     pub how: How,
-    /// How the appliance runs, once it is needed.
-    pub launch: launch::Settings,
+    /// What runs the appliance.
+    pub backend: Choice,
+    /// Memory of the appliance in MiB.
+    pub memory_mib: u32,
+    /// Processors of the appliance.
+    pub cpus: u8,
+    /// Tell everything.
+    pub verbose: bool,
+    /// The program's name, for scripts that ask.
+    pub program: String,
     /// Is told, in a line, who answers and why.
     pub notice: Option<NoticeFn>,
+    /// Gets what the appliance's kernel says, if `verbose`.
+    pub console: Option<Arc<dyn Fn(&[u8]) + Send + Sync>>,
 }
 
-/// A disk of a guest.
-pub struct Drive {
-    block: Arc<Watch<Arc<dyn Block>>>,
-    read_only: bool,
-    /// Keeps the image and its backing files open and locked.
-    image: Option<Image>,
-}
-
-impl Drive {
-    /// Opens an image. A read-only drive's file is never written.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(path: &str, format: Option<Format>, read_only: bool) -> libimage::Result<Self> {
-        let image = Image::open(path, OpenOptions { format, read_only, ..OpenOptions::default() })?;
-        Ok(Drive { block: Arc::new(Watch::new(image.block())), read_only, image: Some(image) })
-    }
-
-    /// The image's name and format are only guessed, and it can be written: worth a warning.
-    pub fn is_risky_guess(&self) -> bool {
-        !self.read_only && self.image.as_ref().is_some_and(|i| i.is_guessed() && i.format() == Format::Raw)
-    }
-
-    /// What the appliance gets: of a read-only drive a copy-on-write view in memory, so that it can
-    /// replay journals as if it could write.
-    fn for_appliance(&self) -> libimage::Result<Arc<dyn Block>> {
-        if !self.read_only {
-            return Ok(self.block.clone());
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            how: How::Auto,
+            backend: Choice::Auto,
+            memory_mib: 512,
+            cpus: 1,
+            verbose: false,
+            program: String::new(),
+            notice: None,
+            console: None,
         }
-        let options = CreateOptions { size: self.block.size(), ..CreateOptions::default() };
-        let overlay = Qcow2::create(Arc::new(Memory::new(0)), &options)?;
-        overlay.set_backing(Some(self.block.clone()));
-        Ok(Arc::new(overlay))
+    }
+}
+
+/// Ends the action that a guest carries out, from any thread.
+#[derive(Clone, Default)]
+pub struct Canceller(Arc<Mutex<Option<CancelToken>>>);
+
+impl Canceller {
+    /// Cancels it. Without an action in progress nothing happens.
+    pub fn cancel(&self) {
+        if let Some(token) = &*self.current() {
+            token.cancel();
+        }
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<CancelToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A guest that can be asked.
 pub struct Guest {
-    drives: Vec<Drive>,
-    direct: Option<Direct>,
-    running: OnceCell<Running>,
-    settings: RefCell<Settings>,
-    how: How,
+    pub(crate) config: RefCell<Config>,
+    pub(crate) added: RefCell<Vec<Added>>,
+    /// What the last `inspect-os` found.
+    pub(crate) systems: RefCell<Option<Rc<Vec<System>>>>,
+    served: RefCell<Option<Rc<Served>>>,
+    how: Cell<How>,
+    notice: Option<NoticeFn>,
+    console: Option<Arc<dyn Fn(&[u8]) + Send + Sync>>,
+    canceller: Canceller,
 }
 
 impl Guest {
-    /// A guest of `drives`. Nothing is started yet.
-    pub fn new(drives: Vec<Drive>, settings: Settings) -> Self {
-        let readable = drives.iter().all(|d| d.read_only) && settings.how != How::ApplianceOnly;
-        let blocks = drives.iter().map(|d| Arc::clone(&d.block) as Arc<dyn Block>).collect();
-        let direct = readable.then(|| Direct::new(blocks));
-        let how = settings.how;
-        Guest { drives, direct, running: OnceCell::new(), settings: RefCell::new(settings), how }
+    /// A guest without disks, not launched, with the settings and what the environment says.
+    ///
+    /// # Errors
+    /// When the environment makes no sense.
+    pub fn create(settings: Settings) -> Result<Self> {
+        let guest = Self::bare(settings);
+        let variables = std::env::vars_os();
+        let pairs = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let text = pairs.map(|(name, value)| (name, value.to_string_lossy().into_owned()));
+        guest.config.borrow_mut().take_environment(text).map_err(Error::Host)?;
+        Ok(guest)
     }
 
-    /// Boots the appliance now, if it does not run.
+    /// A guest of opened `drives`, launched: it can be asked at once. Nothing is started before that is needed.
+    pub fn new(drives: Vec<Drive>, settings: Settings) -> Self {
+        let guest = Self::bare(settings);
+        guest.serve(drives);
+        guest
+    }
+
+    fn bare(settings: Settings) -> Self {
+        Guest {
+            config: RefCell::new(Config::new(&settings)),
+            added: RefCell::default(),
+            systems: RefCell::default(),
+            served: RefCell::default(),
+            how: Cell::new(settings.how),
+            notice: settings.notice,
+            console: settings.console,
+            canceller: Canceller::default(),
+        }
+    }
+
+    /// What ends the action in progress from another thread.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Boots the appliance now, if it does not run: who only reads may do without.
     ///
     /// # Errors
     /// When it cannot be launched.
-    pub fn launch(&self) -> Result<&Running> {
-        if let Some(running) = self.running.get() {
-            return Ok(running);
-        }
-        let running = self.boot().map_err(|e| Error::Unavailable { action: "launch", why: describe(&*e) })?;
-        let running = self.running.get_or_init(|| running);
-        if let Some(direct) = &self.direct {
-            for (device, point) in direct.mounts() {
-                running.mount_ro(device, point)?;
-            }
-        }
-        Ok(running)
+    pub fn boot(&self) -> Result<()> {
+        let served = self.served("launch")?;
+        served.boot(&|notice| self.tell(notice)).map(drop)
+    }
+
+    /// Whether the guest was launched.
+    pub fn is_launched(&self) -> bool {
+        self.served.borrow().is_some()
     }
 
     /// The appliance's process, if one runs outside of this one.
     pub fn process_id(&self) -> Option<i32> {
-        self.running.get().and_then(Running::process_id)
+        self.served.borrow().as_ref()?.running()?.process_id()
     }
 
     /// Ends the guest: everything that was written is in its images when this returns.
     ///
     /// # Errors
     /// When not everything could be written.
-    pub fn shut_down(mut self) -> Result<()> {
-        let done = match self.running.take() {
-            Some(running) => running.shut_down(),
-            None => Ok(()),
-        };
-        for drive in self.drives.iter().filter(|d| !d.read_only) {
-            drive.block.flush().map_err(|e| Error::Unavailable { action: "shutdown", why: describe(&e) })?;
-            // A guest keeps failed writes to itself when they were somebody's cached pages.
-            if let Some(failure) = drive.block.failure() {
-                let why = format!("not everything could be written to '{}': {failure}", drive.block.name());
-                return Err(Error::Unavailable { action: "shutdown", why });
+    pub fn shut_down(self) -> Result<()> {
+        self.end()
+    }
+
+    /// The same for a guest that goes on without disks.
+    pub(crate) fn end(&self) -> Result<()> {
+        self.systems.replace(None);
+        let Some(served) = self.served.take() else { return Ok(()) };
+        match Rc::try_unwrap(served) {
+            Ok(served) => served.shut_down(),
+            Err(_) => {
+                Err(Error::Unavailable { action: "shutdown", why: "an action is in progress".to_owned() })
             }
         }
+    }
+
+    /// Opens the disks that were added and makes them available.
+    pub(crate) fn begin(&self) -> std::result::Result<(), Failure> {
+        if self.added.borrow().is_empty() {
+            return Err(Failure::new("you must call guestfs_add_drive before guestfs_launch"));
+        }
+        let mut drives = Vec::new();
+        for added in self.added.borrow().iter() {
+            let drive = added.open().map_err(|e| Failure::new(describe(&e)))?;
+            if let Source::File(name) = &added.source
+                && drive.is_risky_guess()
+            {
+                self.tell(Notice::Fallback(&format!(
+                    "warning: the format of '{name}' was not given, and raw was guessed. Writes that would make it another format are refused; --format=raw allows them"
+                )));
+            }
+            drives.push(drive);
+        }
+        if self.config.borrow().network {
+            self.tell(Notice::Fallback("warning: this appliance has no network yet"));
+        }
+        self.added.borrow_mut().clear();
+        self.serve(drives);
+        Ok(())
+    }
+
+    fn serve(&self, drives: Vec<Drive>) {
+        let config = self.config.borrow();
+        let console = self.console.clone().filter(|_| config.verbose);
+        // The agent finds the labels of disks there.
+        let label = |(index, drive): (usize, &Drive)| {
+            drive.label.as_ref().map(|label| format!("diskwright.label={index}:{label}"))
+        };
+        let labels = drives.iter().enumerate().filter_map(label);
+        let settings = launch::Settings {
+            choice: config.choice(),
+            memory_mib: config.memsize.try_into().unwrap_or(512),
+            cpus: config.smp.try_into().unwrap_or(1),
+            append: config.kernel_words().chain(labels).collect(),
+            console: console.map(|show| Box::new(move |text: &[u8]| show(text)) as _),
+        };
+        self.served.replace(Some(Rc::new(Served::new(drives, self.how.get(), settings))));
+    }
+
+    fn tell(&self, notice: Notice<'_>) {
+        let verbose = self.config.borrow().verbose;
+        if let Some(hear) = &self.notice {
+            hear(notice, verbose);
+        }
+    }
+
+    fn served(&self, action: &'static str) -> Result<Rc<Served>> {
+        self.served.borrow().clone().ok_or_else(|| {
+            let why = "call launch before using this function\n(in guestfish, don't forget to use the 'run' command)";
+            Error::Action { action, failure: Failure::new(why) }
+        })
+    }
+
+    /// Carries an action of the guest itself out, such that it can be cancelled.
+    fn ask(&self, call: &Call, context: &mut Context<'_>) -> Result<Value> {
+        let served = self.served(call.name())?;
+        let token = context.cancel.cloned().unwrap_or_default();
+        let before = self.canceller.current().replace(token.clone());
+        let mut context = Context {
+            input: match &mut context.input {
+                Some(input) => Some(&mut **input),
+                None => None,
+            },
+            output: match &mut context.output {
+                Some(output) => Some(&mut **output),
+                None => None,
+            },
+            progress: context.progress,
+            cancel: Some(&token),
+        };
+        let done = served.call(call, &mut context, &|notice| self.tell(notice));
+        *self.canceller.current() = before;
         done
-    }
-
-    fn boot(&self) -> std::result::Result<Running, Box<dyn std::error::Error>> {
-        let mut disks = Vec::new();
-        for drive in &self.drives {
-            disks.push((drive.for_appliance()?, false));
-        }
-        let mut settings = self.settings.borrow_mut();
-        let launch = std::mem::take(&mut settings.launch);
-        let notice = |line: Notice<'_>| {
-            if let Some(notice) = &settings.notice {
-                notice(line);
-            }
-        };
-        Ok(launch::launch(disks, launch, &notice)?)
-    }
-
-    fn notice(&self, line: &str) {
-        if let Ok(settings) = self.settings.try_borrow()
-            && let Some(notice) = &settings.notice
-        {
-            notice(Notice::Detail(line));
-        }
     }
 }
 
 impl Actions for Guest {
     fn call(&self, call: &Call, context: &mut Context<'_>) -> Result<Value> {
-        if self.running.get().is_none()
-            && let Some(direct) = &self.direct
-        {
-            match direct.serve(call, context) {
-                Ok(answer) => return answer,
-                Err(why) if self.how == How::DirectOnly => {
-                    return Err(Error::Unavailable {
-                        action: call.name(),
-                        why: format!("it cannot be answered without an appliance: {why}"),
-                    });
-                }
-                Err(why) => self.notice(&format!("{}: the appliance answers, because {why}", call.name())),
-            }
+        match handle::answer(self, call) {
+            Some(answer) => answer,
+            None => self.ask(call, context),
         }
-        self.launch()?.call(call, context)
     }
 }

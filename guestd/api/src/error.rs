@@ -75,6 +75,9 @@ pub enum Error {
         /// What the guest says.
         failure: Failure,
     },
+    /// The caller's own side refused it; what it says names no action.
+    #[error("{}", .0.message)]
+    Host(Failure),
     /// The caller cancelled it.
     #[error("{action}: Operation cancelled by user")]
     Cancelled {
@@ -117,7 +120,7 @@ impl Error {
     /// Linux' number of the error if the guest reported one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Error::Action { failure, .. } if failure.errno != 0 => Some(failure.errno),
+            Error::Action { failure, .. } | Error::Host(failure) if failure.errno != 0 => Some(failure.errno),
             _ => None,
         }
     }

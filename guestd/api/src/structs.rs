@@ -295,4 +295,19 @@ structs! {
         xfs_logsectsize: UInt32, xfs_logsunit: UInt32, xfs_lazycount: UInt32, xfs_rtname: String,
         xfs_rtextsize: UInt32, xfs_rtblocks: UInt64, xfs_rtextents: UInt64,
     }
+
+    /// An application that is installed.
+    Application "application" {
+        app_name: String, app_display_name: String, app_epoch: Int32, app_version: String, app_release: String,
+        app_install_path: String, app_trans_path: String, app_publisher: String, app_url: String,
+        app_source_package: String, app_summary: String, app_description: String,
+    }
+
+    /// An application that is installed, with its architecture.
+    Application2 "application2" {
+        app2_name: String, app2_display_name: String, app2_epoch: Int32, app2_version: String,
+        app2_release: String, app2_arch: String, app2_install_path: String, app2_trans_path: String,
+        app2_publisher: String, app2_url: String, app2_source_package: String, app2_summary: String,
+        app2_description: String, app2_spare1: String, app2_spare2: String, app2_spare3: String, app2_spare4: String,
+    }
 }

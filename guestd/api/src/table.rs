@@ -173,7 +173,7 @@ macro_rules! actions {
         )+}
 
         /// Resolves the arguments and runs the action.
-        pub(crate) fn dispatch<W: Server>(worker: &W, call: Call) -> Result<$crate::Value, $crate::Failure> {
+        pub fn dispatch<W: Server>(worker: &W, call: Call) -> Result<$crate::Value, $crate::Failure> {
             match call {$(
                 Call::$name { $($arg,)* $(opts: opts @ $opts { .. },)? } => {
                     $(let $arg = <$crate::kind::$kind as $crate::kind::Resolve<W>>::resolve(worker, stringify!($arg), $arg)?;)*
@@ -246,14 +246,16 @@ macro_rules! actions {
     };
 }
 
-/// Joins the groups: the module of each and the name of its variant in [`Call`].
+/// Joins the groups: the module of each and the name of its variant in [`Call`]. Behind the semicolon are the
+/// groups that the caller's side answers itself, because they are about the machine and not in it; the agent
+/// only refuses them.
 macro_rules! groups {
-    ($($variant:ident: $module:ident),+ $(,)?) => {
+    ($($variant:ident: $module:ident),+ $(,)?; $($host:ident: $host_module:ident),+ $(,)?) => {
         /// Any action with its arguments.
         #[allow(missing_docs, reason = "one variant per group")]
         #[allow(clippy::large_enum_variant, reason = "a call is made once and sent; it is never kept in numbers")]
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub enum Call { $($variant($module::Call),)+ }
+        pub enum Call { $($variant($module::Call),)+ $($host($host_module::Call),)+ }
 
         $(impl From<$module::Call> for Call {
             fn from(call: $module::Call) -> Self {
@@ -261,36 +263,50 @@ macro_rules! groups {
             }
         })+
 
+        $(impl From<$host_module::Call> for Call {
+            fn from(call: $host_module::Call) -> Self {
+                Call::$host(call)
+            }
+        })+
+
         impl Call {
             /// The action's name.
             pub fn name(&self) -> &'static str {
-                match self { $(Call::$variant(call) => call.name(),)+ }
+                match self {
+                    $(Call::$variant(call) => call.name(),)+
+                    $(Call::$host(call) => call.name(),)+
+                }
             }
         }
 
-        /// Who carries every action out.
+        /// Who carries every action of the guest out.
         pub trait Server: $($module::Server +)+ {}
 
         impl<T: $($module::Server +)+> Server for T {}
 
         /// Resolves the arguments of a call and runs its action.
         pub fn dispatch<W: Server>(worker: &W, call: Call) -> Result<crate::Value, crate::Failure> {
-            match call { $(Call::$variant(call) => $module::dispatch(worker, call),)+ }
+            match call {
+                $(Call::$variant(call) => $module::dispatch(worker, call),)+
+                $(Call::$host(_) => Err(crate::Failure::new("the agent does not know the machine it runs in")),)+
+            }
         }
 
         /// The tables of the groups.
-        pub static GROUPS: &[&[crate::CommandSpec]] = &[$($module::COMMANDS,)+];
+        pub static GROUPS: &[&[crate::CommandSpec]] = &[$($module::COMMANDS,)+ $($host_module::COMMANDS,)+];
 
         /// Differs between two tables of actions; both ends compare it when they meet.
         pub const FINGERPRINT: u64 = {
             let hash = crate::table::FNV;
             $(let hash = $module::fingerprint(hash);)+
+            $(let hash = $host_module::fingerprint(hash);)+
             hash
         };
 
         /// The typed methods of all groups; import everything from here.
         pub mod methods {
             $(pub use super::$module::Methods as _;)+
+            $(pub use super::$host_module::Methods as _;)+
         }
     };
 }

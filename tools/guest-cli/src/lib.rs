@@ -5,10 +5,10 @@ mod mounts;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use appliance_engine::backend::LogSink;
 use appliance_engine::launch::{self, Notice};
-use guest::{How, Settings};
+use guest::{How, NoticeFn, Settings};
 
 pub use arguments::{DriveSpec, GuestArguments, GuestOptions};
 pub use mounts::{MountSpec, mount_system};
@@ -31,29 +31,38 @@ pub struct Service {
 impl Service {
     /// The settings for a guest; what they have to tell goes to standard error under the name `program`.
     pub fn settings(&self, program: &'static str) -> Settings {
-        let verbose = self.verbose;
-        let terminal = std::io::stderr().is_terminal();
-        let notice = move |notice: Notice<'_>| match notice {
-            // Scripts compare what they get: only who sits there is told that things could be better.
-            Notice::Fallback(line) if verbose || terminal => eprintln!("{program}: {line}."),
-            Notice::Detail(line) if verbose => eprintln!("{program}: {line}."),
-            _ => {}
-        };
-        let show: LogSink = Box::new(|text: &[u8]| {
-            // Nobody reads it: nothing is lost.
-            let _ = std::io::stderr().write_all(text);
-        });
         Settings {
             how: self.how,
-            launch: launch::Settings {
-                choice: self.backend,
-                memory_mib: self.memory_mib,
-                cpus: self.cpus,
-                console: verbose.then_some(show),
-            },
-            notice: Some(Box::new(notice)),
+            backend: self.backend,
+            memory_mib: self.memory_mib,
+            cpus: self.cpus,
+            verbose: self.verbose,
+            program: program.to_owned(),
+            notice: Some(notices(program)),
+            console: Some(console()),
         }
     }
+}
+
+/// Tells on standard error, under the name `program`, who serves a guest and why.
+pub fn notices(program: &'static str) -> NoticeFn {
+    let terminal = std::io::stderr().is_terminal();
+    Box::new(move |notice: Notice<'_>, verbose| match notice {
+        // Scripts compare what they get: only who sits there is told that things could be better.
+        Notice::Fallback(line) if verbose || terminal || line.starts_with("warning: ") => {
+            eprintln!("{program}: {line}.");
+        }
+        Notice::Detail(line) if verbose => eprintln!("{program}: {line}."),
+        _ => {}
+    })
+}
+
+/// Shows what the appliance's kernel says.
+pub fn console() -> Arc<dyn Fn(&[u8]) + Send + Sync> {
+    Arc::new(|text: &[u8]| {
+        // Nobody reads it: nothing is lost.
+        let _ = std::io::stderr().write_all(text);
+    })
 }
 
 /// Ends a program: prints what went wrong, if something did.

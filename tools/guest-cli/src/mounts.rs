@@ -14,6 +14,11 @@ pub struct MountSpec {
 }
 
 impl MountSpec {
+    /// The device.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Takes the text apart; the mount point is `/` unless said.
     pub fn parse(text: &str) -> Self {
         let mut parts = text.splitn(4, ':').map(str::to_owned);

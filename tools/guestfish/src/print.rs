@@ -15,7 +15,7 @@ pub(crate) fn value(out: &mut dyn Write, command: &CommandSpec, value: &Value) -
         },
         Value::Bool(yes) => writeln!(out, "{yes}"),
         Value::String(text) | Value::OptString(Some(text)) => line(out, text.as_bytes()),
-        Value::OptString(None) => Ok(()),
+        Value::OptString(None) => line(out, b"(null)"),
         Value::StringList(list) => list.iter().try_for_each(|text| line(out, text.as_bytes())),
         Value::Hash(pairs) => pairs.iter().try_for_each(|(key, text)| {
             out.write_all(key.as_bytes())?;

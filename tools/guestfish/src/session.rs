@@ -1,123 +1,193 @@
-//! What a session knows: its disks, and the guest once it was launched.
+//! What a session knows: the guest, what the options ask of every command, and who hears of events.
 
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, anyhow, bail};
-use guest::{Drive, Guest};
-use guest_cli::{DriveSpec, MountSpec, Service, mount_system};
-use guestd_api::{Actions, Call, CancelToken, Context, Value};
+use anyhow::Result;
+use guest::{Guest, Settings};
+use guest_cli::{mount_system, notices};
+use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
+use guestd_api::prelude::*;
 
-use crate::options::Options;
+use crate::events::Events;
+use crate::keys::Keys;
+use crate::options::{Disk, Options};
+use crate::remote::Client;
+use crate::uri;
 
 /// The state of a session.
 pub(crate) struct Session {
-    drives: Vec<Drive>,
-    guest: Option<Guest>,
-    service: Service,
-    /// Show every command before it runs.
-    pub(crate) trace: bool,
-    interrupt: Arc<Interrupt>,
+    pub(crate) guest: Guest,
+    settings: Template,
+    pub(crate) events: Events,
+    pub(crate) keys: Keys,
+    /// Commands go to another guestfish.
+    pub(crate) remote: Option<Client>,
+    pub(crate) json: bool,
+    pub(crate) pipe_error: bool,
+    pub(crate) destination_paths: bool,
+    pub(crate) progress_bars: bool,
+    /// Whose lines are read, for messages; nothing at a prompt.
+    pub(crate) script: Option<String>,
+    /// The line that runs, from 1.
+    pub(crate) line: Cell<usize>,
+    pressed: Arc<AtomicBool>,
 }
 
-/// What Ctrl-C does.
-#[derive(Default)]
-struct Interrupt {
-    /// The action that runs now, which it ends.
-    current: Mutex<Option<CancelToken>>,
-    /// It was pressed.
-    pressed: AtomicBool,
+/// What a new guest is made with.
+struct Template {
+    how: guest::How,
+    backend: appliance_engine::launch::Choice,
+    memory_mib: Option<i32>,
+    cpus: Option<i32>,
+    verbose: bool,
+    trace: bool,
+    network: bool,
+    no_sync: bool,
 }
 
-impl Interrupt {
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<CancelToken>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The guest, with every action such that Ctrl-C ends it.
-pub(crate) struct Interruptible<'s> {
-    guest: &'s Guest,
-    interrupt: &'s Interrupt,
-}
-
-impl Actions for Interruptible<'_> {
-    fn call(&self, call: &Call, context: &mut Context<'_>) -> guestd_api::Result<Value> {
-        let token = CancelToken::new();
-        *self.interrupt.current() = Some(token.clone());
-        let mut context = Context {
-            input: match &mut context.input {
-                Some(input) => Some(&mut **input),
-                None => None,
-            },
-            output: match &mut context.output {
-                Some(output) => Some(&mut **output),
-                None => None,
-            },
-            progress: context.progress,
-            cancel: Some(&token),
-        };
-        let done = self.guest.call(call, &mut context);
-        *self.interrupt.current() = None;
-        done
+impl Template {
+    fn make(&self) -> Result<Guest> {
+        let guest = Guest::create(Settings {
+            how: self.how,
+            backend: self.backend,
+            program: "guestfish".to_owned(),
+            notice: Some(notices("guestfish")),
+            console: Some(guest_cli::console()),
+            ..Settings::default()
+        })?;
+        if self.verbose {
+            guest.set_verbose(true)?;
+        }
+        if self.trace {
+            guest.set_trace(true)?;
+        }
+        if self.network {
+            guest.set_network(true)?;
+        }
+        if self.no_sync {
+            guest.set_autosync(false)?;
+        }
+        if let Some(mebibytes) = self.memory_mib {
+            guest.set_memsize(mebibytes)?;
+        }
+        if let Some(cpus) = self.cpus {
+            guest.set_smp(cpus)?;
+        }
+        Ok(guest)
     }
 }
 
 impl Session {
-    pub(crate) fn new(options: &Options) -> Self {
-        Session {
-            drives: Vec::new(),
-            guest: None,
-            service: options.guest.service,
+    /// A session as the options want it, without disks.
+    ///
+    /// # Errors
+    /// When an option or the environment makes no sense, or the other guestfish is not there.
+    pub(crate) fn new(options: &Options) -> Result<Self> {
+        let settings = Template {
+            how: options.how,
+            backend: options.backend,
+            memory_mib: options.memory_mib,
+            cpus: options.cpus,
+            verbose: options.verbose,
             trace: options.trace,
-            interrupt: Arc::default(),
-        }
+            network: options.network,
+            no_sync: options.no_sync,
+        };
+        let interactive = options.is_interactive();
+        Ok(Session {
+            guest: settings.make()?,
+            settings,
+            events: Events::default(),
+            keys: options.keys.clone(),
+            remote: options.remote.map(Client::connect).transpose()?,
+            json: options.json,
+            pipe_error: options.pipe_error,
+            destination_paths: options.destination_paths,
+            progress_bars: options
+                .progress_bars
+                .unwrap_or_else(|| interactive && std::io::stdout().is_terminal()),
+            script: None,
+            line: Cell::new(0),
+            pressed: Arc::default(),
+        })
     }
 
-    /// Adds a disk; only possible before the launch.
-    pub(crate) fn add_drive(&mut self, spec: &DriveSpec, read_only: bool) -> Result<()> {
-        if self.guest.is_some() {
-            bail!("drives must be added before 'run'");
-        }
-        let drive = spec.open(read_only)?;
-        if drive.is_risky_guess() {
-            eprintln!(
-                "guestfish: warning: the format of '{}' was not given, and raw was guessed. Writes that would make it another format are refused; --format=raw allows them.",
-                spec.file
-            );
-        }
-        self.drives.push(drive);
-        Ok(())
+    /// What stands before a message: which line of which script.
+    pub(crate) fn place(&self) -> String {
+        self.script.as_ref().map(|name| format!("{name}:{}: ", self.line.get())).unwrap_or_default()
     }
 
-    /// Makes the guest available. Read-only guests may never need an appliance, so none boots yet.
-    pub(crate) fn launch(&mut self) -> Result<()> {
-        if self.guest.is_some() {
+    /// Adds the disks of the options and, where they ask for it, launches and mounts.
+    ///
+    /// # Errors
+    /// When one of that fails.
+    pub(crate) fn prepare(&self, options: &Options) -> Result<()> {
+        let mut prepared = Vec::new();
+        for disk in &options.disks {
+            match disk {
+                Disk::Add { file, format, block_size } => {
+                    let mut opts = AddDriveOptions::default();
+                    if options.read_only {
+                        opts = opts.readonly(true);
+                    }
+                    opts.format = format.as_deref().map(Into::into);
+                    opts.blocksize = *block_size;
+                    uri::add(&self.guest, file, opts)?;
+                }
+                Disk::Domain(name) => {
+                    let mut opts = AddDomainOptions::default().allowuuid(true).readonly(options.read_only);
+                    opts.libvirturi = options.libvirt_uri.as_deref().map(Into::into);
+                    // As with -a: what is marked read-only in a domain that is to be written is still read.
+                    self.guest.add_domain(name, opts.readonlydisk("read"))?;
+                }
+                Disk::New(new) => {
+                    prepared.push((self.guest.debug_drives()?.len(), new));
+                    new.add(&self.guest)?;
+                }
+            }
+        }
+        if !options.inspect && options.mounts.is_empty() && prepared.is_empty() {
             return Ok(());
         }
-        if self.drives.is_empty() {
-            bail!("you must call 'add-drive' before 'run'");
+        self.guest.launch()?;
+        if !prepared.is_empty() {
+            let devices = self.guest.list_devices()?;
+            for (index, new) in prepared {
+                if let Some(device) = devices.get(index) {
+                    new.fill(&self.guest, &device.to_string())?;
+                }
+            }
         }
-        self.guest = Some(Guest::new(std::mem::take(&mut self.drives), self.service.settings("guestfish")));
+        if options.inspect {
+            self.inspect(options.read_only, options.is_interactive() && options.commands.is_empty())?;
+        }
+        for mount in &options.mounts {
+            if let Err(error) = mount.mount(&self.guest, options.read_only) {
+                self.suggest_mounts(mount.device());
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
-    /// The guest, once launched.
-    pub(crate) fn guest(&self) -> Result<Interruptible<'_>> {
-        let guest = self.guest.as_ref().ok_or_else(|| {
-            anyhow!("call launch before using this function\n(in guestfish, don't forget to use the 'run' command)")
-        })?;
-        Ok(Interruptible { guest, interrupt: &self.interrupt })
-    }
-
-    /// Mounts what an option `-m` names.
-    pub(crate) fn mount(&self, mount: &MountSpec, read_only: bool) -> Result<()> {
-        mount.mount(&self.guest()?, read_only)
+    /// What could be mounted instead.
+    fn suggest_mounts(&self, device: &str) {
+        eprintln!("guestfish: '{device}' could not be mounted.");
+        let Ok(others) = self.guest.list_filesystems() else { return };
+        let others = others.iter().filter(|(_, kind)| kind != "unknown" && kind != "swap");
+        let lines: Vec<String> = others.map(|(name, kind)| format!("\t{name} ({kind})\n")).collect();
+        if !lines.is_empty() {
+            eprint!("guestfish: Did you mean to mount one of these filesystems?\n{}", lines.concat());
+        }
     }
 
     /// Finds the operating system and mounts it.
-    pub(crate) fn inspect(&self, read_only: bool, show: bool) -> Result<()> {
-        let system = mount_system(&self.guest()?, read_only, "guestfish")?;
+    fn inspect(&self, read_only: bool, show: bool) -> Result<()> {
+        crate::luks::open_all(&self.guest, &self.keys)?;
+        let system = mount_system(&self.guest, read_only, "guestfish")?;
         if show {
             println!("Operating system: {}", system.product_name.as_deref().unwrap_or("unknown"));
             for (point, device) in &system.mountpoints {
@@ -127,30 +197,42 @@ impl Session {
         Ok(())
     }
 
+    /// Ends the guest and begins a new one, without disks.
+    ///
+    /// # Errors
+    /// When not everything could be written.
+    pub(crate) fn reopen(&mut self) -> Result<()> {
+        let new = self.settings.make()?;
+        let old = std::mem::replace(&mut self.guest, new);
+        Ok(old.shut_down()?)
+    }
+
     /// Ends the guest; everything written is on its disks then.
-    pub(crate) fn shut_down(&mut self) -> Result<()> {
-        match self.guest.take() {
-            Some(guest) => Ok(guest.shut_down()?),
-            None => Ok(()),
-        }
+    ///
+    /// # Errors
+    /// When not everything could be written.
+    pub(crate) fn shut_down(self) -> Result<()> {
+        let Session { guest, events, .. } = self;
+        let done = guest.shut_down();
+        events.fire("close", &[]);
+        Ok(done?)
     }
 
     /// Takes Ctrl-C over from now on: it ends the action that runs. In a script it ends the script too, and
     /// a second one everything, at once.
     pub(crate) fn take_interrupts(&self, in_script: bool) {
-        let interrupt = Arc::clone(&self.interrupt);
+        let pressed = Arc::clone(&self.pressed);
+        let canceller = self.guest.canceller();
         cli::interrupt::on_interrupt(move || {
-            if interrupt.pressed.swap(in_script, Ordering::SeqCst) {
+            if pressed.swap(in_script, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            if let Some(token) = &*interrupt.current() {
-                token.cancel();
-            }
+            canceller.cancel();
         });
     }
 
     /// Ctrl-C was pressed in a script.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupt.pressed.load(Ordering::SeqCst)
+        self.pressed.load(Ordering::SeqCst)
     }
 }

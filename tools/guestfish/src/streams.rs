@@ -19,7 +19,7 @@ pub(crate) fn input(word: &GuestString, here: Option<&str>) -> Result<Box<dyn Re
         return Ok(Box::new(io::stdin()));
     }
     let path = Path::new(word.as_os_str());
-    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let file = File::open(path).with_context(|| format!("open: {}", path.display()))?;
     Ok(Box::new(file))
 }
 
@@ -30,4 +30,13 @@ pub(crate) fn output(word: &GuestString) -> Result<Option<File>> {
     }
     let path = Path::new(word.as_os_str());
     File::create(path).map(Some).with_context(|| path.display().to_string())
+}
+
+/// Standard input by way of the library's buffer, which keys and uploads from it share.
+pub(crate) struct Unbuffered;
+
+impl Read for Unbuffered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::stdin().read(buffer)
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) fn parse(line: &str) -> Result<Line> {
         rest = after.trim_start();
     }
     while !rest.is_empty() {
-        if let Some(command) = rest.strip_prefix('|') {
+        if let Some(command) = rest.strip_prefix('|').filter(|_| !parsed.words.is_empty()) {
             parsed.pipe = Some(command.trim().to_owned());
             break;
         }
@@ -66,7 +66,7 @@ fn double_quoted(text: &str) -> Result<(Vec<u8>, &str)> {
             None => bail!("unterminated double quote"),
             Some(b'"') => return Ok((word, &text[at + 1..])),
             Some(b'\\') => {
-                let (byte, length) = escape(&bytes[at + 1..])?;
+                let (byte, length) = escape(&bytes[at + 1..], word.len())?;
                 word.push(byte);
                 at += 1 + length;
             }
@@ -78,8 +78,8 @@ fn double_quoted(text: &str) -> Result<(Vec<u8>, &str)> {
     }
 }
 
-/// What stands behind a backslash: the byte it means, and its length.
-fn escape(rest: &[u8]) -> Result<(u8, usize)> {
+/// What stands behind a backslash: the byte it means, and its length. `offset` is where in the word, for messages.
+fn escape(rest: &[u8], offset: usize) -> Result<(u8, usize)> {
     let simple = |byte| Ok((byte, 1));
     match rest.first() {
         Some(b'a') => simple(7),
@@ -90,18 +90,18 @@ fn escape(rest: &[u8]) -> Result<(u8, usize)> {
         Some(b't') => simple(b'\t'),
         Some(b'v') => simple(11),
         Some(&byte @ (b'"' | b'\\' | b'\'' | b'?')) => simple(byte),
-        Some(b'0'..=b'7') => number(rest, 0, 3, 8),
-        Some(b'x') => number(rest, 1, 2, 16),
-        _ => bail!("invalid escape in string"),
+        Some(b'0'..=b'7') => number(rest, 0, 3, 8, offset),
+        Some(b'x') => number(rest, 1, 2, 16, offset),
+        _ => bail!("invalid escape sequence in string (starting at offset {offset})"),
     }
 }
 
-fn number(rest: &[u8], from: usize, digits: usize, radix: u32) -> Result<(u8, usize)> {
+fn number(rest: &[u8], from: usize, digits: usize, radix: u32, offset: usize) -> Result<(u8, usize)> {
     let text = rest.get(from..from + digits).and_then(|d| std::str::from_utf8(d).ok());
     match text.and_then(|t| u8::from_str_radix(t, radix).ok()) {
         Some(0) => bail!("a string cannot hold a NUL character"),
         Some(byte) => Ok((byte, from + digits)),
-        None => bail!("invalid escape in string: use 3 octal or x and 2 hexadecimal digits"),
+        None => bail!("invalid escape sequence in string (starting at offset {offset})"),
     }
 }
 

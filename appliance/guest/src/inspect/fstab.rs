@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) kind: String,
     /// Not mounted when the guest boots.
     pub(super) no_auto: bool,
+    /// The subvolume of the device.
+    pub(super) subvolume: Option<String>,
 }
 
 impl Entry {
@@ -36,8 +38,11 @@ pub(super) fn parse(text: &str) -> Vec<Entry> {
             let spec = unescape(fields.next()?);
             let point = unescape(fields.next()?);
             let kind = fields.next()?.to_owned();
-            let no_auto = fields.next().unwrap_or_default().split(',').any(|option| option == "noauto");
-            Some(Entry { spec, point, kind, no_auto })
+            let options = fields.next().unwrap_or_default();
+            let no_auto = options.split(',').any(|option| option == "noauto");
+            let named = options.split(',').find_map(|option| option.strip_prefix("subvol="));
+            let subvolume = named.map(|name| name.trim_start_matches('/').to_owned());
+            Some(Entry { spec, point, kind, no_auto, subvolume })
         })
         .collect()
 }
@@ -63,24 +68,32 @@ fn unescape(field: &str) -> String {
     text + rest
 }
 
-/// The device that a guest's name means: by UUID or label, or by place (`/dev/vda2` is our second
-/// partition of the first disk, whatever bus the guest has it on).
+/// The device that an entry means: by UUID or label, or by place (`/dev/vda2` is our second partition of the
+/// first disk, whatever bus the guest has it on); of btrfs the subvolume on it.
 pub(super) fn find_device(
     guest: &dyn Actions,
-    spec: &str,
+    entry: &Entry,
     filesystems: &[(GuestString, GuestString)],
 ) -> Result<Option<String>> {
-    let names = || filesystems.iter().map(|(device, _)| device.to_string());
+    let names: Vec<String> = filesystems.iter().map(|(device, _)| device.to_string()).collect();
+    let device = whole_device(guest, &entry.spec, &names)?;
+    let (Some(device), Some(subvolume)) = (&device, &entry.subvolume) else { return Ok(device) };
+    let mountable = format!("btrfsvol:{device}/{subvolume}");
+    Ok(Some(if names.contains(&mountable) { mountable } else { device.clone() }))
+}
+
+fn whole_device(guest: &dyn Actions, spec: &str, names: &[String]) -> Result<Option<String>> {
     if let Some((tag, value)) = spec.split_once('=') {
         let value = value.trim_matches('"');
-        for device in names() {
+        for device in names.iter().filter(|name| name.starts_with('/')) {
             let found = match tag {
                 "UUID" => guest.vfs_uuid(device.as_str()),
                 "LABEL" => guest.vfs_label(device.as_str()),
+                "PARTUUID" | "PARTLABEL" => partition_tag(guest, tag, device),
                 _ => return Ok(None),
             };
             match found {
-                Ok(text) if text.to_string().eq_ignore_ascii_case(value) => return Ok(Some(device)),
+                Ok(text) if text.to_string().eq_ignore_ascii_case(value) => return Ok(Some(device.clone())),
                 Ok(_) | Err(Error::Action { .. }) => {}
                 Err(other) => return Err(other),
             }
@@ -100,7 +113,14 @@ pub(super) fn find_device(
             None => spec.to_owned(),
         },
     };
-    Ok(names().find(|device| *device == wanted))
+    Ok(names.iter().find(|device| **device == wanted).cloned())
+}
+
+/// What the partition table says about the partition that a device is.
+fn partition_tag(guest: &dyn Actions, tag: &str, device: &str) -> Result<GuestString> {
+    let disk = guest.part_to_dev(device)?;
+    let number = guest.part_to_partnum(device)?;
+    if tag == "PARTUUID" { guest.part_get_gpt_guid(disk, number) } else { guest.part_get_name(disk, number) }
 }
 
 fn split_mapped(name: &str) -> (String, String) {
@@ -115,11 +135,12 @@ mod tests {
 
     #[test]
     fn tables_are_read_as_mount_reads_them() {
-        let text = "# comment\nUUID=ab / ext4 errors=remount-ro 0 1\n\n/dev/vdb1 /srv/my\\040data xfs noauto,ro 0 0\nbroken\n";
+        let text = "# comment\nUUID=ab / ext4 errors=remount-ro 0 1\n\n/dev/vdb1 /srv/my\\040data btrfs noauto,subvol=/a/b 0 0\nbroken\n";
         let entries = parse(text);
         assert_eq!(entries.len(), 2);
         assert_eq!((entries[0].spec.as_str(), entries[0].no_auto), ("UUID=ab", false));
         assert_eq!((entries[1].point.as_str(), entries[1].no_auto), ("/srv/my data", true));
+        assert_eq!((entries[0].subvolume.as_deref(), entries[1].subvolume.as_deref()), (None, Some("a/b")));
         assert_eq!(split_mapped("my--group-root"), ("my-group".to_owned(), "root".to_owned()));
     }
 }

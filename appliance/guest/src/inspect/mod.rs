@@ -3,10 +3,21 @@
 //! Written over the actions, so that the direct readers and an appliance serve it alike. Everything that
 //! is read comes from the guest and is only ever shown or used as the name of something to look for.
 
+mod apps;
+mod arch;
 mod fstab;
+mod linux;
+mod osinfo;
+mod packages;
+mod release;
+mod windows;
 
 use guestd_api::prelude::*;
 use guestd_api::{Error, Result};
+
+pub use apps::applications;
+pub use arch::file_architecture;
+pub use windows::Windows;
 
 /// File systems that hold no operating system and cannot be mounted.
 const NOT_MOUNTED: [&str; 6] =
@@ -19,18 +30,47 @@ const MAX_TEXT: i64 = 1 << 20;
 pub struct System {
     /// The device of its root file system.
     pub root: String,
-    /// The distribution, as its release file calls itself: `debian`.
+    /// `linux`, `windows`, ...
+    pub kind: &'static str,
+    /// The distribution, by the name that libguestfs has for it: `debian`, `archlinux`.
     pub distro: Option<String>,
     /// Name and version for people.
     pub product_name: Option<String>,
+    /// `Client` or `Server`, of Windows.
+    pub variant: Option<String>,
     /// The version as the release file has it.
     pub version: Option<String>,
+    /// Major and minor version, 0 where unknown.
+    pub numbers: (i32, i32),
+    /// The build, where builds have names.
+    pub build_id: Option<String>,
+    /// The architecture of its programs.
+    pub arch: Option<String>,
     /// The host name.
     pub hostname: Option<String>,
     /// Where its file systems belong: mount point and device, in the order in which to mount them.
     pub mountpoints: Vec<(String, String)>,
     /// Entries of its table of file systems that lead nowhere.
     pub missing: Vec<String>,
+    /// What only Windows has.
+    pub windows: Option<Windows>,
+}
+
+impl System {
+    /// The format of its packages: `deb`, `rpm`, ...
+    pub fn package_format(&self) -> Option<&'static str> {
+        packages::format(self.distro.as_deref()?)
+    }
+
+    /// The program that manages its packages: `apt`, `dnf`, ...
+    pub fn package_management(&self) -> Option<&'static str> {
+        packages::management(self.distro.as_deref()?, self.numbers.0)
+    }
+
+    /// What libosinfo may call it.
+    pub fn osinfo(&self) -> Option<String> {
+        osinfo::guess(self)
+    }
 }
 
 /// Looks at every file system. Nothing stays mounted.
@@ -39,7 +79,7 @@ pub struct System {
 /// When the devices cannot be listed. A file system that cannot be mounted is no error: it is not a root.
 pub fn inspect(guest: &dyn Actions) -> Result<Vec<System>> {
     let filesystems = guest.list_filesystems()?;
-    let mut systems = Vec::new();
+    let mut systems: Vec<System> = Vec::new();
     for (device, kind) in &filesystems {
         if NOT_MOUNTED.iter().any(|not| kind == *not) {
             continue;
@@ -51,12 +91,36 @@ pub fn inspect(guest: &dyn Actions) -> Result<Vec<System>> {
             Err(Error::Action { .. }) => continue,
             Err(other) => return Err(other),
         }
-        if is_linux_root(guest)? {
-            systems.push(linux(guest, device, &filesystems)?);
+        // A default subvolume is found under two names, the second being its own.
+        let own_name = |system: &System| is_subvolume(&device, &system.root);
+        if let Some(system) = look(guest, &device, &filesystems)? {
+            match systems.iter_mut().find(|found| own_name(found) && same(found, &system)) {
+                Some(found) => *found = system,
+                None => systems.push(system),
+            }
         }
     }
     guest.umount_all()?;
     Ok(systems)
+}
+
+fn is_subvolume(mountable: &str, device: &str) -> bool {
+    mountable.strip_prefix("btrfsvol:").and_then(|rest| rest.strip_prefix(device)).is_some()
+}
+
+fn same(one: &System, other: &System) -> bool {
+    one.distro == other.distro && one.hostname == other.hostname && one.product_name == other.product_name
+}
+
+fn look(
+    guest: &dyn Actions,
+    device: &str,
+    filesystems: &[(GuestString, GuestString)],
+) -> Result<Option<System>> {
+    if linux::is_root(guest)? {
+        return linux::look(guest, device, filesystems).map(Some);
+    }
+    windows::look(guest, device)
 }
 
 /// Mounts a system that was found, the way it would do it itself.
@@ -81,74 +145,38 @@ pub fn mount(guest: &dyn Actions, system: &System, read_only: bool) -> Result<Ve
     Ok(failed)
 }
 
-fn is_linux_root(guest: &dyn Actions) -> Result<bool> {
-    use guestd_api::actions::files::{IsDirOptions, IsFileOptions};
-    let dir = |path| guest.is_dir(path, IsDirOptions::default().followsymlinks(true));
-    let file = |path| guest.is_file(path, IsFileOptions::default().followsymlinks(true));
-    Ok(dir("/etc")?
-        && dir("/bin")?
-        && (file("/etc/fstab")? || file("/etc/os-release")? || file("/etc/hosts")?))
+fn is_dir(guest: &dyn Actions, path: &str) -> Result<bool> {
+    use guestd_api::actions::files::IsDirOptions;
+    answered(guest.is_dir(path, IsDirOptions::default().followsymlinks(true)))
 }
 
-fn linux(guest: &dyn Actions, root: String, filesystems: &[(GuestString, GuestString)]) -> Result<System> {
-    let mut system = System { root: root.clone(), ..System::default() };
-    let mut release = read_text(guest, "/etc/os-release")?;
-    if release.is_empty() {
-        release = read_text(guest, "/usr/lib/os-release")?;
-    }
-    system.distro = variable(&release, "ID");
-    system.product_name = variable(&release, "PRETTY_NAME");
-    system.version = variable(&release, "VERSION_ID");
-    system.hostname = read_text(guest, "/etc/hostname")?
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned);
+fn is_file(guest: &dyn Actions, path: &str) -> Result<bool> {
+    use guestd_api::actions::files::IsFileOptions;
+    answered(guest.is_file(path, IsFileOptions::default().followsymlinks(true)))
+}
 
-    system.mountpoints.push(("/".to_owned(), root));
-    for entry in fstab::parse(&read_text(guest, "/etc/fstab")?) {
-        if entry.point == "/" || !entry.point.starts_with('/') || entry.is_virtual() {
-            continue;
-        }
-        match fstab::find_device(guest, &entry.spec, filesystems)? {
-            Some(device) => system.mountpoints.push((entry.point, device)),
-            None if entry.no_auto => {}
-            None => system.missing.push(format!("{} ({})", entry.point, entry.spec)),
-        }
+/// What a damaged file system does not tell is not there.
+fn answered(answer: Result<bool>) -> Result<bool> {
+    match answer {
+        Err(Error::Action { .. }) => Ok(false),
+        other => other,
     }
-    // A directory must be there before what lies in it.
-    system.mountpoints.sort_by_key(|(point, _)| point.split('/').filter(|part| !part.is_empty()).count());
-    Ok(system)
 }
 
 /// The text of a file, or nothing if there is none that could be one.
 fn read_text(guest: &dyn Actions, path: &str) -> Result<String> {
-    use guestd_api::actions::files::IsFileOptions;
-    let is_file = guest.is_file(path, IsFileOptions::default().followsymlinks(true))?;
-    if !is_file || guest.filesize(path)? > MAX_TEXT {
+    if !is_file(guest, path)? {
         return Ok(String::new());
     }
-    Ok(String::from_utf8_lossy(&guest.read_file(path)?).into_owned())
-}
-
-/// A variable of a shell-like file: `NAME="value"`.
-fn variable(text: &str, name: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))?.trim();
-    let value = ['"', '\''].iter().find_map(|&q| value.strip_prefix(q)?.strip_suffix(q)).unwrap_or(value);
-    (!value.is_empty()).then(|| value.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn release_files_are_read_as_the_shell_would() {
-        let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID='12'\nEMPTY=\n";
-        assert_eq!(variable(text, "PRETTY_NAME").as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
-        assert_eq!(variable(text, "ID").as_deref(), Some("debian"));
-        assert_eq!(variable(text, "VERSION_ID").as_deref(), Some("12"));
-        assert_eq!(variable(text, "EMPTY"), None);
-        assert_eq!(variable(text, "VERSION"), None);
+    let read = || {
+        if guest.filesize(path)? > MAX_TEXT {
+            return Ok(Vec::new());
+        }
+        guest.read_file(path)
+    };
+    match read() {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(Error::Action { .. }) => Ok(String::new()),
+        Err(other) => Err(other),
     }
 }

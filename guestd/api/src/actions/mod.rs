@@ -19,12 +19,16 @@ pub mod devices;
 pub mod dirs;
 pub mod ext;
 pub mod files;
+pub mod handle;
 pub mod hivex;
+pub mod host_disk;
 pub mod initrd;
 pub mod inotify;
+pub mod inspect;
 pub mod iso;
 pub mod journal;
 pub mod labels;
+pub mod launch;
 pub mod ldm;
 pub mod links;
 pub mod luks;
@@ -98,4 +102,9 @@ groups! {
     Xattr: xattr,
     Xfs: xfs,
     Yara: yara,
+    ;
+    Handle: handle,
+    HostDisk: host_disk,
+    Inspect: inspect,
+    Launch: launch,
 }
