@@ -28,7 +28,7 @@ const FEATURES: &[(&str, Needs)] = &[
     ("ntfsprogs", Needs::Program("ntfsresize")),
     ("scrub", Needs::Program("scrub")),
     ("squashfs", Needs::Program("mksquashfs")),
-    ("syslinux", Needs::Program("syslinux")),
+    ("syslinux", Needs::Program("extlinux")),
     ("wipefs", Needs::Program("wipefs")),
     ("xfs", Needs::FileSystem("xfs")),
     ("xz", Needs::Program("xz")),
