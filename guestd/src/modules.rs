@@ -64,6 +64,8 @@ pub(crate) fn modprobe_for_kernel(name: &str) -> io::Result<bool> {
         "md-level-0" => "raid0",
         "md-level-1" => "raid1",
         "md-level-10" => "raid10",
+        // A checksum that f2fs asks for.
+        "crypto-crc32" => "crc32_generic",
         "md-level-4" | "md-level-5" | "md-level-6" => "raid456",
         other => other.strip_prefix("fs-").or_else(|| other.strip_prefix("md-")).unwrap_or(other),
     };

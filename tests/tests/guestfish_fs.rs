@@ -146,6 +146,16 @@ fn a_btrfs_of_several_devices_is_found_by_the_next_session() {
 }
 
 #[test]
+fn a_mounted_ext4_grows() {
+    let disks = Disks::new(&[128]);
+    peer("mkfs.ext4", &["-q", "-F", &disks.text("0"), "32M"]);
+    let out = disks.output("mount /dev/sda /\nwrite /x there\nresize2fs /dev/sda\ncat /x\n");
+    assert_eq!(out, "there\n");
+    peer("e2fsck", &["-fn", &disks.text("0")]);
+    assert!(peer("dumpe2fs", &["-h", &disks.text("0")]).contains("Block count:              131072"));
+}
+
+#[test]
 fn programs_see_what_was_remounted() {
     let disks = Disks::new(&[64]);
     // The tools' root is there before the mount, so they see it through a copy of its own.
@@ -220,6 +230,9 @@ fn f2fs_grows_with_its_device() {
         dump.lines().find(|line| line.contains("block_count ")).unwrap_or_default().to_owned()
     };
     let before = blocks();
-    disks.output("f2fs-expand /dev/sda\n");
+    let out = disks.output(
+        "f2fs-expand /dev/sda\nmount /dev/sda /\nwrite /x there\numount-all\nmount-ro /dev/sda /\ncat /x\n",
+    );
     assert!(blocks() != before, "{before}");
+    assert_eq!(out, "there\n");
 }

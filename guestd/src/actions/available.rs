@@ -47,7 +47,7 @@ const FEATURES: &[(&str, Needs)] = &[
     ("selinuxrelabel", Needs::Program("setfiles")),
     ("sleuthkit", Needs::Program("icat")),
     ("squashfs", Needs::Program("mksquashfs")),
-    ("syslinux", Needs::Program("syslinux")),
+    ("syslinux", Needs::Program("extlinux")),
     ("wipefs", Needs::Program("wipefs")),
     ("xfs", Needs::FileSystem("xfs")),
     ("xz", Needs::Program("xz")),

@@ -1,12 +1,26 @@
 //! Boot loaders.
 
-use super::options::Options;
 use super::regular::{about, shown};
 use crate::disks::Device;
 use crate::worker::{GuestPath, Worker};
-use guestd_api::Failure;
 use guestd_api::actions::boot::{Server, SyslinuxOptions};
+use guestd_api::{Failure, GuestString};
+use rustix::mount::MountFlags;
 use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// A directory of a file system without symbolic links, relative to its root; `None` if it would lead out.
+fn inside(directory: &GuestString) -> Option<PathBuf> {
+    let mut inside = PathBuf::new();
+    for part in Path::new(directory.as_os_str()).components() {
+        match part {
+            Component::Normal(name) => inside.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(inside)
+}
 
 impl Server for Worker {
     fn extlinux(&self, directory: GuestPath) -> Result<(), Failure> {
@@ -16,10 +30,19 @@ impl Server for Worker {
     }
 
     fn syslinux(&self, device: Device, opts: SyslinuxOptions) -> Result<(), Failure> {
-        let mut words = Options::default();
-        words.add(["--install", "--force"]);
-        words.text(opts.directory.as_ref(), "--directory");
-        self.tool("syslinux")?.args(words).arg(&device.node).run().map(|_| ())
+        if self.blkid(&device, "TYPE")? != "vfat" {
+            return Err(Failure::new("syslinux: invalid media signature (not an FAT/NTFS volume?)"));
+        }
+        let directory = opts.directory.unwrap_or_default();
+        let Some(inside) = inside(&directory) else {
+            return Err(Failure::new(format!("directory: '{directory}': '..' cannot be in it")));
+        };
+        // extlinux installs the same loader on a mounted FAT; the program named syslinux needs two more packages to
+        // write to one that is not.
+        self.with_mounted(&device, "vfat", MountFlags::empty(), |place| {
+            let program = self.tool("extlinux")?.arg("--install").arg(place.join(inside));
+            program.run().map(|_| ()).map_err(about(&device.shown))
+        })
     }
 
     fn grub_install(&self, root: GuestPath, device: Device) -> Result<(), Failure> {

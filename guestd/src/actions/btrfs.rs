@@ -6,8 +6,7 @@ use crate::worker::{GuestPath, MountableOrPath, Worker};
 use guestd_api::actions::btrfs::{BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Server};
 use guestd_api::structs::Btrfssubvolume;
 use guestd_api::{Failure, GuestString};
-use rustix::mount::{MountFlags, UnmountFlags};
-use std::ffi::CStr;
+use rustix::mount::MountFlags;
 use std::path::Path;
 
 impl Worker {
@@ -32,17 +31,9 @@ impl Worker {
         flags: MountFlags,
         act: impl FnOnce(&Path) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.want_filesystem("btrfs")?;
         self.refuse_raid6(device, "btrfs")?;
         self.want_all_devices(device)?;
-        let (outer, inner) =
-            self.agent.tools.shared_directory(&format!("btrfs-{}", device.kernel_name()?))?;
-        let mounted = rustix::mount::mount(&device.node, &outer, "btrfs", flags, None::<&CStr>);
-        let result = mounted.map_err(|e| device.failure(e)).and_then(|()| act(&inner));
-        // That it was not mounted is the only way in which this fails, and then the directory can go as well.
-        let _ = rustix::mount::unmount(&outer, UnmountFlags::DETACH);
-        let _ = std::fs::remove_dir(&outer);
-        result
+        self.with_mounted(device, "btrfs", flags, act)
     }
 
     /// The subvolumes of the btrfs that a directory is on.

@@ -161,7 +161,7 @@ fn attribute_letters(attrs: &GuestString) -> Result<(), Failure> {
 
 impl Worker {
     /// Runs a tool whose two outputs belong together, as those of checkers do.
-    fn run_folded(
+    pub(super) fn run_folded(
         &self,
         tool: &str,
         args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,

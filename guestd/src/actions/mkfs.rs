@@ -159,8 +159,8 @@ impl Server for Worker {
     }
 
     fn f2fs_expand(&self, device: Device) -> Result<(), Failure> {
-        let done = self.tool("resize.f2fs")?.arg(&device.node).finish()?;
-        done.success().map_err(|failure| Failure::new(format!("{}: {}", device.shown, failure.message)))
+        let (status, failure) = self.run_folded("resize.f2fs", [&device.node])?;
+        if status.success() { Ok(()) } else { Err(failure) }
     }
 }
 

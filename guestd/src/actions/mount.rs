@@ -9,7 +9,7 @@ use crate::worker::{DevOrPath, GuestPath, Mountable, Worker};
 use guestd_api::actions::mount::{Mount9pOptions, RemountOptions, Server, UmountOptions};
 use guestd_api::{Failure, GuestString};
 use rustix::mount::{MountFlags, UnmountFlags};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -92,7 +92,8 @@ impl Worker {
             if kind == "btrfs" {
                 self.want_all_devices(&what.device)?;
             }
-            if !modules::filesystem_known(&self.agent, kind)? {
+            // For that one there is a program as well.
+            if kind != "ntfs" && !modules::filesystem_known(&self.agent, kind)? {
                 last = io::Error::from_raw_os_error(libc::ENODEV);
                 continue;
             }
@@ -171,6 +172,25 @@ impl Worker {
             None => self.blkid(device, "TYPE")?.to_string_lossy().into_owned(),
         };
         Ok(if kind.is_empty() { Vec::new() } else { vec![kind] })
+    }
+
+    /// Calls with a directory, as tools see it, on which a device is mounted for the time of the call.
+    pub(super) fn with_mounted<T>(
+        &self,
+        device: &Device,
+        kind: &str,
+        flags: MountFlags,
+        act: impl FnOnce(&Path) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.want_filesystem(kind)?;
+        let name = format!("{kind}-{}", device.kernel_name()?);
+        let (outer, inner) = self.agent.tools.shared_directory(&name)?;
+        let mounted = rustix::mount::mount(&device.node, &outer, kind, flags, None::<&CStr>);
+        let result = mounted.map_err(|e| device.failure(e)).and_then(|()| act(&inner));
+        // That it was not mounted is the only way in which this fails, and then the directory can go as well.
+        let _ = rustix::mount::unmount(&outer, UnmountFlags::DETACH);
+        let _ = std::fs::remove_dir(&outer);
+        result
     }
 
     /// The kernel mounts a btrfs of several devices only once it was told of all of them.
