@@ -66,7 +66,7 @@ impl Augeas {
         let errors = output.try_clone().map_err(failed)?;
 
         let mut command = Command::new("augtool");
-        command.args(["-f", "/dev/stdin", "-r"]).arg(root);
+        command.args(["-f", "/proc/self/fd/0", "-r"]).arg(root);
         let options = [
             (flags::BACKUP, "--backup"),
             (flags::NEW_FILE, "--new"),
@@ -143,7 +143,7 @@ impl Augeas {
         while !answer.ends_with(end.as_bytes()) {
             match self.answers.read(&mut buffer) {
                 Ok(0) => {
-                    return Err(io::Error::other("the program has ended, call 'aug-init' to start it again"));
+                    return Err(ended(&answer));
                 }
                 Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -220,6 +220,12 @@ impl Augeas {
         self.command(task, "defvar", &[b"diskwright_match", b"''"])?;
         Ok(paths)
     }
+}
+
+/// What the program said last.
+fn ended(answer: &[u8]) -> io::Error {
+    let said = String::from_utf8_lossy(answer);
+    io::Error::other(format!("the program has ended, call 'aug-init' to start it again. {}", said.trim()))
 }
 
 /// A node as it was asked for.

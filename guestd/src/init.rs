@@ -68,7 +68,10 @@ fn boot_and_serve() -> io::Result<()> {
         .stack_size(256 << 10)
         .spawn(move || linker.disks.link_names())?;
     let writer = port.try_clone()?;
-    serve::serve(&agent, port, writer).map(|_| ())
+    let served = serve::serve(&agent, port, writer);
+    // What is open in the guest would keep its file systems from being unmounted.
+    agent.session.close();
+    served.map(|_| ())
 }
 
 /// Waits for the port and for the host at its other end.

@@ -50,6 +50,9 @@ pub(crate) fn modprobe(agent: &Agent, name: &str) -> Result<bool, Failure> {
 
 /// True if a module is part of the kernel itself.
 pub(crate) fn is_built_in(agent: &Agent, name: &str) -> Result<bool, Failure> {
+    if registered(name)? {
+        return Ok(true);
+    }
     let release = rustix::system::uname();
     let directory =
         agent.tools.root()?.join("usr/lib/modules").join(release.release().to_string_lossy().as_ref());

@@ -47,6 +47,13 @@ impl<T> Slot<T> {
     }
 }
 
+impl Session {
+    /// Closes everything.
+    pub(crate) fn close(&self) {
+        drop((self.augeas.close(), self.hive.close(), self.inotify.close(), self.journal.close()));
+    }
+}
+
 /// Everything that can be open.
 #[derive(Default)]
 pub(crate) struct Session {

@@ -49,6 +49,10 @@ impl Worker {
 
     /// A directory or file as `ls` with some options shows it.
     fn listing(&self, options: &str, directory: &GuestPath) -> Result<GuestString, Failure> {
+        {
+            let _guest = self.guest()?;
+            directory.path().symlink_metadata().map_err(|e| directory.failure(e))?;
+        }
         let place = self.outside(directory)?;
         let sysroot = self.agent.tools.sysroot_text(&self.agent.sysroot);
         let text = self.tool("ls")?.arg(options).arg("--").arg(place).run()?;
@@ -69,11 +73,11 @@ impl Server for Worker {
     }
 
     fn ll(&self, directory: GuestPath) -> Result<GuestString, Failure> {
-        self.listing("-la", &directory)
+        self.listing("-lan", &directory)
     }
 
     fn llz(&self, directory: GuestPath) -> Result<GuestString, Failure> {
-        self.listing("-laZ", &directory)
+        self.listing("-lanZ", &directory)
     }
 
     fn readdir(&self, dir: GuestPath) -> Result<Vec<Dirent>, Failure> {

@@ -27,7 +27,7 @@ impl Worker {
             return Err(path.failure(io::Error::from_raw_os_error(libc::EISDIR)));
         }
         if kind.is_fifo() {
-            return Err(path.failure(io::Error::from_raw_os_error(libc::ESPIPE)));
+            return Err(Failure::new(format!("{}: is a named pipe", text(path))).with_errno(libc::ESPIPE));
         }
         Ok(file)
     }

@@ -25,7 +25,10 @@ impl Worker {
             program = program.arg("-F");
         }
         for path in NOT_LABELLED {
-            program = program.arg("-e").arg(place(path).as_os_str());
+            let outer = self.agent.sysroot.join(path.trim_start_matches('/'));
+            if outer.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                program = program.arg("-e").arg(place(path).as_os_str());
+            }
         }
         // Read-only mounts are left out of the search, and errors of single files do not end it.
         program = program.arg("-m").arg("-r").arg(GuestString::from(root).as_os_str()).arg(spec);

@@ -125,7 +125,6 @@ fn parse_entry(body: &[u8], kind: &[u8]) -> Option<TskDirent> {
     let tsk_type = match letter {
         b'r' | b'd' | b'l' | b'b' | b'c' | b's' | b'h' | b'w' => letter,
         b'p' | b'f' => b'f',
-        b'v' | b'V' => b'r',
         _ => b'u',
     };
     let mut name = name.strip_prefix(b"/").unwrap_or(name);

@@ -50,7 +50,7 @@ impl Server for Worker {
             // The program itself would go into a directory and wait at a pipe.
             drop(self.open(&path)?);
             let place = self.outside(&path)?;
-            let text = self.tool("yara")?.arg("-C").arg("--").arg(&*rules).arg(&place).run()?;
+            let text = self.tool("yara")?.arg("-C").arg(&*rules).arg(&place).run()?;
             let end = [b" ", place.as_os_str().as_encoded_bytes()].concat();
             let rule = |line: &[u8]| line.strip_suffix(end.as_slice()).map(GuestString::from);
             let rules = text.split(|byte| *byte == b'\n').filter_map(rule);

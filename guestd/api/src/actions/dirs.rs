@@ -14,7 +14,7 @@ actions! {
 
     /// List a directory with all details.
     ///
-    /// The output is that of `ls -la` and meant for people. Programs use `readdir` and `lstatns`.
+    /// The output is that of `ls -lan`, owners and groups as numbers, and meant for people. Programs use `readdir` and `lstatns`.
     ///
     ///     ll /etc
     fn ll(directory: Pathname) -> String;
@@ -63,7 +63,7 @@ actions! {
 
     /// List a directory with all details and labels of SELinux.
     ///
-    /// The output is that of `ls -laZ` and meant for people.
+    /// The output is that of `ls -lanZ` and meant for people.
     ///
     ///     llz /etc
     fn llz(directory: Pathname) -> String { deprecated_by: Some("lgetxattrs") };
