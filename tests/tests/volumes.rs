@@ -2,12 +2,11 @@
 //! kernel behind another action, by another boot, or by tools of this system on the image.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use appliance_engine::launch::{Choice, Running, Settings, launch};
+use appliance_engine::launch::{Choice, Disk, Running, Settings, launch};
 use guestd_api::actions::copy::{CopyDeviceToFileOptions, CopyFileToDeviceOptions, CopyFileToFileOptions};
 use guestd_api::actions::luks::CryptsetupOpenOptions;
 use guestd_api::actions::md::MdCreateOptions;
 use guestd_api::prelude::*;
-use libimage::Block;
 use libimage::format::raw::Raw;
 use libimage::storage::{FileOptions, FileStorage};
 use std::path::Path;
@@ -16,13 +15,13 @@ use system_tests::programs::peer;
 
 const MIB: u64 = 1 << 20;
 
-fn disk(directory: &Path, name: &str, size: u64) -> (Arc<dyn Block>, bool) {
+fn disk(directory: &Path, name: &str, size: u64) -> Disk {
     let path = directory.join(name);
     if !path.exists() {
         std::fs::File::create(&path).unwrap().set_len(size).unwrap();
     }
     let storage = FileStorage::open(&path, FileOptions::default()).unwrap();
-    (Arc::new(Raw::new(Arc::new(storage))), false)
+    Disk { block: Arc::new(Raw::new(Arc::new(storage))), read_only: false, block_size: 512 }
 }
 
 fn boot(directory: &Path, sizes: &[u64]) -> Running {

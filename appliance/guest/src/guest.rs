@@ -46,6 +46,9 @@ impl FromStr for How {
 /// Listens to what there is to tell, and whether the user wants to hear everything.
 pub type NoticeFn = Box<dyn Fn(Notice<'_>, bool)>;
 
+/// Gets what the appliance's kernel says.
+pub type ConsoleFn = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// How a guest is served, to begin with: actions such as `set-memsize` change it until the launch.
 pub struct Settings {
     /// Which way.
@@ -63,7 +66,7 @@ pub struct Settings {
     /// Is told, in a line, who answers and why.
     pub notice: Option<NoticeFn>,
     /// Gets what the appliance's kernel says, if `verbose`.
-    pub console: Option<Arc<dyn Fn(&[u8]) + Send + Sync>>,
+    pub console: Option<ConsoleFn>,
 }
 
 impl Default for Settings {
@@ -107,7 +110,7 @@ pub struct Guest {
     served: RefCell<Option<Rc<Served>>>,
     how: Cell<How>,
     notice: Option<NoticeFn>,
-    console: Option<Arc<dyn Fn(&[u8]) + Send + Sync>>,
+    console: Option<ConsoleFn>,
     canceller: Canceller,
 }
 

@@ -58,7 +58,7 @@ pub fn notices(program: &'static str) -> NoticeFn {
 }
 
 /// Shows what the appliance's kernel says.
-pub fn console() -> Arc<dyn Fn(&[u8]) + Send + Sync> {
+pub fn console() -> guest::guest::ConsoleFn {
     Arc::new(|text: &[u8]| {
         // Nobody reads it: nothing is lost.
         let _ = std::io::stderr().write_all(text);
