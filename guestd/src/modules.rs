@@ -70,9 +70,11 @@ pub(crate) fn modprobe_for_kernel(name: &str) -> io::Result<bool> {
         // A checksum that f2fs asks for.
         "crypto-crc32" => "crc32_generic",
         "md-level-4" | "md-level-5" | "md-level-6" => "raid456",
-        other => other.strip_prefix("fs-").or_else(|| other.strip_prefix("md-")).unwrap_or(other),
+        other => ["fs-", "md-", "crypto-"].iter().find_map(|kind| other.strip_prefix(kind)).unwrap_or(other),
     };
-    modprobe_in(Path::new("/tools"), name)
+    let tools = Path::new("/tools");
+    // A cipher's module is often called after its plainest implementation.
+    Ok(modprobe_in(tools, name)? || modprobe_in(tools, &format!("{name}_generic"))?)
 }
 
 fn loaded(module: &str) -> bool {

@@ -76,6 +76,10 @@ fn lies_are_found_out() {
         ("an answer to no call", |fake, id| {
             fake.send(&Frame::Reply { id: id.wrapping_add(1), last: true, part: &[0] })
         }),
+        ("a piece without an exchange", |fake, id| {
+            fake.send(&Frame::Piece { id, piece: guestd_api::exchange::TO_HOST.start, length: 1 })
+        }),
+        ("a piece given back that it never had", |fake, _| fake.send(&Frame::Taken { piece: 0 })),
         ("data without a stream", |fake, id| fake.send(&Frame::Data { id, bytes: b"x" })),
         ("a result of another kind", |fake, id| {
             let part = wire::encode(&Value::Int(1)).unwrap();
@@ -116,6 +120,75 @@ fn lies_are_found_out() {
     let error = client.download("/x", Stuck).unwrap_err();
     assert!(matches!(error, Error::Protocol(_)), "more than the credit: {error}");
     assert!(!client.is_alive());
+}
+
+#[test]
+fn pieces_of_the_exchange_are_checked_and_given_back() {
+    use guestd_api::exchange::{PIECE, PIECES, SIZE, TO_HOST, offset};
+    use libimage::Block;
+    use libimage::storage::Memory;
+    use std::sync::Arc;
+
+    let with_exchange = |agent: Box<dyn FnOnce(Fake, Arc<Memory>) + Send>| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let memory = Arc::new(Memory::new(SIZE));
+        let guests = Arc::clone(&memory);
+        let mut fake = Fake { stream: theirs, buffer: Vec::new() };
+        thread::spawn(move || {
+            fake.send(&HELLO);
+            agent(fake, guests);
+        });
+        Client::with_exchange(ours, memory).unwrap()
+    };
+    let first = TO_HOST.start;
+    // Each piece goes twice round: it is free again once it was taken.
+    let client = with_exchange(Box::new(move |mut fake, memory| {
+        let id = fake.call();
+        for round in 0..2u8 {
+            for number in 0..PIECES {
+                let piece = first + number;
+                memory.write_at(&[round * 16 + number as u8; 100], offset(piece)).unwrap();
+                fake.send(&Frame::Piece { id, piece, length: 100 });
+            }
+            for _ in 0..PIECES {
+                let frame = wire::read_frame(&mut fake.stream, &mut fake.buffer).unwrap().unwrap();
+                assert!(matches!(frame, Frame::Taken { .. }), "{frame:?}");
+            }
+        }
+        let part = wire::encode(&Value::Void).unwrap();
+        fake.send(&Frame::Reply { id, last: true, part: &part });
+        fake.call();
+    }));
+    let mut got = Vec::new();
+    client.download("/x", &mut got).unwrap();
+    let expected: Vec<u8> =
+        [0, 16].iter().flat_map(|round| (0..PIECES as u8).flat_map(move |n| [round + n; 100])).collect();
+    assert!(got == expected);
+
+    let too_long = u32::try_from(PIECE).unwrap() + 1;
+    for (name, pieces) in [
+        ("the host's own", vec![(0, 1)]),
+        ("beyond the end", vec![(TO_HOST.end, 1)]),
+        ("empty", vec![(first, 0)]),
+        ("too long", vec![(first, too_long)]),
+    ] {
+        let client = with_exchange(Box::new(move |mut fake, _| {
+            let id = fake.call();
+            for (piece, length) in pieces {
+                fake.send(&Frame::Piece { id, piece, length });
+            }
+            let _ = wire::read_frame(&mut fake.stream, &mut fake.buffer);
+        }));
+        let error = client.download("/x", Vec::new()).unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{name}: {error}");
+    }
+    // And one for a call that has no stream.
+    let client = with_exchange(Box::new(move |mut fake, _| {
+        let id = fake.call();
+        fake.send(&Frame::Piece { id, piece: first, length: 1 });
+        let _ = wire::read_frame(&mut fake.stream, &mut fake.buffer);
+    }));
+    assert!(matches!(client.ls("/").unwrap_err(), Error::Protocol(_)));
 }
 
 #[test]

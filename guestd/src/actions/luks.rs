@@ -29,7 +29,7 @@ impl Keys {
 impl Worker {
     fn cryptsetup(&self) -> Result<Program<'_>, Failure> {
         // The ciphers themselves are asked for by the kernel, where it can; these are what every LUKS needs.
-        for module in ["dm_mod", "dm_crypt", "xts", "cbc", "essiv", "algif_skcipher", "aesni_intel"] {
+        for module in ["dm_mod", "dm_crypt", "xts", "ecb", "cbc", "essiv", "algif_skcipher", "aesni_intel"] {
             // Built in, or of another processor.
             let _ = crate::modules::modprobe(&self.agent, module);
         }
@@ -135,7 +135,7 @@ impl Server for Worker {
     fn cryptsetup_close(&self, device: Device) -> Result<(), Failure> {
         let Some(name) = device.shown.as_bytes().strip_prefix(MAPPER.as_bytes()) else {
             return Err(Failure::new(format!(
-                "{}: you must call this on the {MAPPER} device created by cryptsetup-open",
+                "{}: you must call this on the /dev/mapper device created by cryptsetup-open",
                 device.shown
             )));
         };

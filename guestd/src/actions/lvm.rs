@@ -164,6 +164,8 @@ impl Server for Worker {
             super::trimmed_lines(&self.lvm("pvs")?.args(["-o", "pv_name", "--noheadings"]).run()?);
         // Members of a group that are missing are listed under a name that is no device.
         names.retain(|name| name.as_bytes().starts_with(b"/dev/"));
+        // LVM knows a disk by any of its names.
+        let mut names: Vec<GuestString> = names.iter().map(|name| self.agent.disks.shown(name)).collect();
         names.sort_unstable();
         Ok(names)
     }
