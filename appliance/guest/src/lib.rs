@@ -29,4 +29,4 @@ pub mod inspect;
 mod served;
 
 pub use drive::Drive;
-pub use guest::{Canceller, Guest, How, NoticeFn, Settings};
+pub use guest::{Canceller, ConsoleFn, Guest, How, NoticeFn, Settings};

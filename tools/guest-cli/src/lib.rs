@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use appliance_engine::launch::{self, Notice};
-use guest::{How, NoticeFn, Settings};
+use guest::{ConsoleFn, How, NoticeFn, Settings};
 
 pub use arguments::{DriveSpec, GuestArguments, GuestOptions};
 pub use mounts::{MountSpec, mount_system};
@@ -58,7 +58,7 @@ pub fn notices(program: &'static str) -> NoticeFn {
 }
 
 /// Shows what the appliance's kernel says.
-pub fn console() -> guest::guest::ConsoleFn {
+pub fn console() -> ConsoleFn {
     Arc::new(|text: &[u8]| {
         // Nobody reads it: nothing is lost.
         let _ = std::io::stderr().write_all(text);
