@@ -149,6 +149,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("grub-install", "grub2-common"),
     ("lvm", "lvm2"),
     ("mksquashfs", "squashfs-tools"),
+    ("mount.exfat-fuse", "exfat-fuse"),
     ("ntfscat", "ntfs-3g"),
     ("ntfsclone", "ntfs-3g"),
     ("ntfsfix", "ntfs-3g"),

@@ -118,7 +118,7 @@ fn a_btrfs_of_several_devices_is_found_by_the_next_session() {
         .output("mount /dev/sda /\ncat /x\numount-all\nbtrfs-subvolume-list /dev/sdb\nlist-filesystems\n");
     assert!(out.starts_with("there\n") && out.contains("btrfssubvolume_path: sub"), "{out}");
     let out = disks.output(
-        "mount /dev/sda /\nfill 3 20M /big\nbtrfs-scrub-start /\nsleep 1\nbtrfs-scrub-status /\nbtrfs-scrub-full /\n\
+        "mount /dev/sda /\nfill 3 20M /big\nsync\nbtrfs-scrub-start /\nsleep 1\nbtrfs-scrub-status /\nbtrfs-scrub-full /\n\
          btrfs-device-add /dev/sdc /\nbtrfs-device-delete /dev/sdb /\nbtrfs-balance /\nbtrfs-balance-status /\n\
          btrfs-filesystem-show /dev/sda\ncat /x\n",
     );
@@ -207,7 +207,7 @@ fn ntfs_is_resized_cloned_and_read() {
     let info =
         |name: &str| peer("ntfsresize", &["--info", "--force", "--no-progress-bar", &disks.text(name)]);
     assert!(
-        info("0").contains("Current volume size: 99999") && info("1").contains("Current volume size: 26843"),
+        info("0").contains("Current volume size: 10485") && info("1").contains("Current volume size: 26843"),
         "{}",
         info("1")
     );
@@ -219,6 +219,16 @@ fn ntfs_is_resized_cloned_and_read() {
     let error = disks.failure("ntfscat-i /dev/sda 99999 -\n");
     assert!(error.contains("ntfscat_i: /dev/sda: "), "{error}");
     assert!(disks.failure("ntfsresize /dev/sda size:1\n").contains("ntfsresize: /dev/sda: "));
+}
+
+#[test]
+fn exfat_is_written_and_read() {
+    let disks = Disks::new(&[64]);
+    let out = disks.output(
+        "mkfs exfat /dev/sda\nmount /dev/sda /\nmkdir /dir\nwrite /dir/x there\numount-all\nmount-ro /dev/sda /\ncat /dir/x\n",
+    );
+    assert_eq!(out, "there\n");
+    peer("fsck.exfat", &["-n", &disks.text("0")]);
 }
 
 #[test]

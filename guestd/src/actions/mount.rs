@@ -40,6 +40,10 @@ const FLAGS: &[(&str, MountFlags, bool)] = &[
 /// Options that mean something to mount(8) and nothing to the kernel.
 const IGNORED: &[&str] = &["defaults", "auto", "noauto", "user", "nouser", "users", "_netdev", "nofail"];
 
+/// File systems that programs serve through FUSE where the kernel has no driver: type, driver, program.
+const BY_PROGRAM: &[(&str, &str, &str)] =
+    &[("ntfs", "ntfs3", "ntfs-3g"), ("exfat", "exfat", "mount.exfat-fuse")];
+
 /// Splits options into flags and what goes to the file system.
 fn parse_options(options: &str) -> (MountFlags, String) {
     let mut flags = MountFlags::empty();
@@ -92,8 +96,8 @@ impl Worker {
             if kind == "btrfs" {
                 self.want_all_devices(&what.device)?;
             }
-            // For that one there is a program as well.
-            if kind != "ntfs" && !modules::filesystem_known(&self.agent, kind)? {
+            let by_program = BY_PROGRAM.iter().any(|(known, _, _)| known == kind);
+            if !by_program && !modules::filesystem_known(&self.agent, kind)? {
                 last = io::Error::from_raw_os_error(libc::ENODEV);
                 continue;
             }
@@ -113,19 +117,27 @@ impl Worker {
         flags: MountFlags,
         data: &str,
     ) -> io::Result<()> {
-        if kind == "ntfs" {
-            return self.mount_ntfs(device, place, flags, data);
+        if let Some((_, driver, program)) = BY_PROGRAM.iter().find(|(known, _, _)| *known == kind) {
+            return self.mount_by_program(driver, program, device, place, flags, data);
         }
         let data = CString::new(data)?;
         rustix::mount::mount(&device.node, place, kind, flags, Some(data.as_c_str())).map_err(io::Error::from)
     }
 
-    /// NTFS by the kernel where it can, else by the program of the tools.
-    fn mount_ntfs(&self, device: &Device, place: &Path, flags: MountFlags, data: &str) -> io::Result<()> {
+    /// Mounts by the kernel where it has the driver, else by a program of the tools.
+    fn mount_by_program(
+        &self,
+        driver: &str,
+        program: &str,
+        device: &Device,
+        place: &Path,
+        flags: MountFlags,
+        data: &str,
+    ) -> io::Result<()> {
         let other = |failure: Failure| io::Error::other(failure.to_string());
-        if modules::filesystem_known(&self.agent, "ntfs3").map_err(other)? {
+        if modules::filesystem_known(&self.agent, driver).map_err(other)? {
             let text = CString::new(data)?;
-            return Ok(rustix::mount::mount(&device.node, place, "ntfs3", flags, Some(text.as_c_str()))?);
+            return Ok(rustix::mount::mount(&device.node, place, driver, flags, Some(text.as_c_str()))?);
         }
         modules::filesystem_known(&self.agent, "fuse").map_err(other)?;
         let inside = place.strip_prefix(&self.agent.sysroot).map_err(io::Error::other)?;
@@ -134,7 +146,7 @@ impl Worker {
         if flags.contains(MountFlags::RDONLY) {
             options = if options.is_empty() { "ro".to_owned() } else { format!("ro,{options}") };
         }
-        let mut tool = self.tool("ntfs-3g").map_err(other)?;
+        let mut tool = self.tool(program).map_err(other)?;
         if !options.is_empty() {
             tool = tool.arg("-o").arg(options);
         }

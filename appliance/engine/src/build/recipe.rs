@@ -13,6 +13,7 @@ pub(super) const TOOL_PACKAGES: &[&str] = &[
     "dmsetup",
     "dosfstools",
     "e2fsprogs",
+    "exfat-fuse",
     "exfatprogs",
     "extlinux",
     "f2fs-tools",
