@@ -39,11 +39,16 @@ impl Worker {
     fn directory(&self, directory: &GuestPath) -> Result<PathBuf, Failure> {
         let place = self.outside(directory)?;
         let _guest = self.guest()?;
-        if !directory.path().metadata().map_err(|e| about("stat")(directory.failure(e)))?.is_dir() {
+        if !directory.path().metadata().map_err(|e| directory.failure(e))?.is_dir() {
             return Err(Failure::new(format!("{}: not a directory", GuestString::from(directory.as_ref()))));
         }
         Ok(place)
     }
+}
+
+/// What is packed must be there; the failure of a system call says which one it was.
+fn from_stat(failure: Failure) -> Failure {
+    if failure.errno == 0 { failure } else { about("stat")(failure) }
 }
 
 impl Server for Worker {
@@ -66,7 +71,7 @@ impl Server for Worker {
         opts: TarOutOptions,
     ) -> Result<(), Failure> {
         let directory = self.path("directory", directory)?;
-        let place = self.directory(&directory)?;
+        let place = self.directory(&directory).map_err(from_stat)?;
         let mut tar = self.tool("tar")?.arg("-c").arg("-f").arg("-").arg("-C").arg(place);
         tar = tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
         if opts.numericowner.unwrap_or(false) {
@@ -108,7 +113,7 @@ impl Server for Worker {
             return Err(Failure::new(format!("{format}: format must be 'newc' or 'crc'")));
         }
         let directory = self.path("directory", directory)?;
-        let place = self.directory(&directory)?;
+        let place = self.directory(&directory).map_err(from_stat)?;
         self.tool("cpio")?;
         let script = "set -o pipefail; cd -- \"$0\" && find . -print0 | cpio --quiet -0 -o -H \"$1\"";
         let program = self.tool("bash")?.args(["-c", script]).arg(place).arg(format.as_os_str());
