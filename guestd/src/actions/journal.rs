@@ -2,9 +2,9 @@
 
 use crate::journal::{self, Compression, Journal};
 use crate::worker::{GuestPath, Worker};
-use guestd_api::Failure;
 use guestd_api::actions::journal::Server;
 use guestd_api::structs::Xattr;
+use guestd_api::{Failure, GuestString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// What an action says that comes too early.
 fn not_open(action: &str) -> String {
-    format!("do_{action}: you must call 'journal_open' first to initialize the journal handle")
+    format!("do_{action}: you must call 'journal-open' first to initialize the journal handle")
 }
 
 /// How deep directories of journals are: one per machine.
@@ -75,7 +75,8 @@ impl Server for Worker {
         let mut files = Vec::new();
         {
             let _guest = self.guest()?;
-            open_files(directory.path(), DEPTH, &mut files).map_err(|e| directory.failure(e))?;
+            let subject = || GuestString::from([b"sd_journal_open_directory: ", directory.as_ref()].concat());
+            open_files(directory.path(), DEPTH, &mut files).map_err(|e| Failure::io(subject(), &e))?;
         }
         self.agent.session.journal.open(Journal::new(files));
         Ok(())

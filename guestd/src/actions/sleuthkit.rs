@@ -28,8 +28,8 @@ impl Worker {
     /// All names of a file system, deleted ones too.
     fn names(&self, device: &Device) -> Result<Vec<TskDirent>, Failure> {
         // One list has the times and modes, the other says which names are deleted and what is linked.
-        let body = self.tool("fls")?.args(["-r", "-m", ""]).arg(&device.node).run()?;
-        let types = self.tool("fls")?.args(["-r", "-p"]).arg(&device.node).run()?;
+        let body = self.tool("fls")?.args(["-a", "-r", "-m", ""]).arg(&device.node).run()?;
+        let types = self.tool("fls")?.args(["-a", "-r", "-p"]).arg(&device.node).run()?;
         let kinds = types.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let mut times = HashMap::new();
@@ -37,6 +37,11 @@ impl Worker {
         for (line, kind) in lines.zip(kinds) {
             self.task.check()?;
             let Some(mut entry) = parse_entry(line, kind) else { continue };
+            // Each directory names itself and the one above; only the root does so once.
+            let last = entry.tsk_name.as_bytes().rsplit(|byte| *byte == b'/').next();
+            if matches!(last, Some(b"." | b"..")) && entry.tsk_name != *"." {
+                continue;
+            }
             if entry.tsk_inode != 0 {
                 let more = match times.get(&entry.tsk_inode) {
                     Some(more) => *more,
@@ -68,7 +73,7 @@ struct Details {
     modified: i64,
     changed: i64,
     created: i64,
-    links: i64,
+    links: Option<i64>,
 }
 
 impl Details {
@@ -81,9 +86,7 @@ impl Details {
                 digits.get(..9)?.parse().ok()
             };
             match name.trim() {
-                "num of links" | "Links" | "Num of Links" => {
-                    details.links = rest.trim().parse().unwrap_or_default()
-                }
+                "num of links" | "Links" | "Num of Links" => details.links = rest.trim().parse().ok(),
                 "Accessed" => details.accessed = fraction().unwrap_or_default(),
                 "File Modified" | "Modified" | "Written" => details.modified = fraction().unwrap_or_default(),
                 "Inode Modified" | "MFT Modified" => details.changed = fraction().unwrap_or_default(),
@@ -99,7 +102,8 @@ impl Details {
         entry.tsk_mtime_nsec = self.modified;
         entry.tsk_ctime_nsec = self.changed;
         entry.tsk_crtime_nsec = self.created;
-        entry.tsk_nlink = self.links;
+        // What the reader makes up, the directory of orphans, has no inode to count names.
+        entry.tsk_nlink = self.links.unwrap_or(1);
     }
 }
 
@@ -171,7 +175,7 @@ impl Server for Worker {
     }
 
     fn find_inode(&self, device: Mountable, inode: i64) -> Result<Vec<TskDirent>, Failure> {
-        let wanted = u64::try_from(inode).map_err(|_| Failure::new(format!("inode: {inode} is negative")))?;
+        let Ok(wanted) = u64::try_from(inode) else { return Ok(Vec::new()) };
         Ok(self.names(&device.device)?.into_iter().filter(|entry| entry.tsk_inode == wanted).collect())
     }
 
@@ -191,7 +195,7 @@ impl Server for Worker {
         opts: DownloadBlocksOptions,
     ) -> Result<(), Failure> {
         if start < 0 || stop < start {
-            let why = format!("blocks {start} to {stop} are no range");
+            let why = "stopping address must greater than starting address";
             return Err(Failure::new(why).with_errno(libc::EINVAL));
         }
         let options: &[&str] = if opts.unallocated.unwrap_or(false) { &[] } else { &["-e"] };

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Where the rules are, for the agent and for its tools.
 const DIRECTORY: &str = "diskwright-yara";
 
-const NOT_LOADED: &str = "you must call 'yara_load' first to initialize Yara rules";
+const NOT_LOADED: &str = "no yara rules loaded";
 
 impl Worker {
     fn yara_directory(&self) -> Result<(PathBuf, PathBuf), Failure> {
@@ -39,7 +39,12 @@ impl Server for Worker {
             std::fs::rename(outer.join("sent"), outer.join("rules")).map_err(failed)?;
         } else {
             let yarac = self.tool("yarac")?.arg(inner.join("sent")).arg(inner.join("rules"));
-            yarac.finish()?.success()?;
+            let done = yarac.finish()?;
+            if !done.status.success() {
+                let said = done.errors.to_string_lossy();
+                let count = said.lines().filter(|line| line.contains("error")).count().max(1);
+                return Err(Failure::new(format!("found {count} errors when compiling the rules: {said}")));
+            }
         }
         self.agent.session.yara.open(inner.join("rules"));
         Ok(())

@@ -33,12 +33,9 @@ pub(crate) struct Field {
     pub(crate) value: GuestString,
 }
 
-fn failed(error: &io::Error) -> Failure {
-    Failure::io("journal", error)
-}
-
-fn not_at_an_entry() -> Failure {
-    failed(&io::Error::from_raw_os_error(libc::EADDRNOTAVAIL))
+/// A failure that names the call of libsystemd that a user may know.
+fn failed(call: &str, error: &io::Error) -> Failure {
+    Failure::io(call, error)
 }
 
 impl Journal {
@@ -81,7 +78,8 @@ impl Journal {
                 let target = at.saturating_add(steps).min(last);
                 (target, target.saturating_sub(at))
             }
-            (false, None) => return 0,
+            // Before the first entry: as if it were one step after it.
+            (false, None) => (0, 1),
             (false, Some(at)) => {
                 let target = at.saturating_sub(steps);
                 (target, at.saturating_sub(target))
@@ -91,21 +89,25 @@ impl Journal {
         moved as u64
     }
 
-    fn at(&self) -> Result<(&JournalFile, u64), Failure> {
+    fn at(&self, call: &str) -> Result<(&JournalFile, u64), Failure> {
         let entry = self.current.and_then(|at| self.entries.get(at));
-        entry.and_then(|(file, place)| Some((self.files.get(*file)?, *place))).ok_or_else(not_at_an_entry)
+        entry
+            .and_then(|(file, place)| Some((self.files.get(*file)?, *place)))
+            .ok_or_else(|| failed(call, &io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
     }
 
     /// The wall clock of the current entry, in microseconds.
     pub(crate) fn realtime(&self) -> Result<u64, Failure> {
-        let (file, place) = self.at()?;
-        file.head(place).map(|head| head.realtime).map_err(|e| failed(&e))
+        let call = "sd_journal_get_realtime_usec";
+        let (file, place) = self.at(call)?;
+        file.head(place).map(|head| head.realtime).map_err(|e| failed(call, &e))
     }
 
     /// The fields of the current entry.
     pub(crate) fn fields(&self, unpack: &Unpack<'_>) -> Result<Vec<Field>, Failure> {
-        let (file, place) = self.at()?;
-        let data = file.data(place, self.threshold, unpack).map_err(|e| failed(&e))?;
+        let call = "sd_journal_enumerate_data";
+        let (file, place) = self.at(call)?;
+        let data = file.data(place, self.threshold, unpack).map_err(|e| failed(call, &e))?;
         let split = |bytes: Vec<u8>| {
             let end = bytes.iter().position(|byte| *byte == b'=')?;
             let (name, value) = bytes.split_at_checked(end)?;
