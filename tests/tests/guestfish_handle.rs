@@ -106,18 +106,16 @@ fn a_guest_ends_and_begins_again() {
     );
 }
 
-/// Memory, processors and the sector size are what the kernel of the appliance finds.
+/// Sector sizes and labels are what the kernel of the appliance finds.
 #[test]
 fn settings_reach_the_appliance() {
     let directory = tempfile::tempdir().unwrap();
     let disk = directory.path().join("disk").to_str().unwrap().to_owned();
-    let printed = output_of(
-        &[],
-        &format!(
-            "sparse {disk} 16M\nreopen\nadd {disk} format:raw blocksize:4096\nset-append \"dw.mark=1\"\nrun\nblockdev-getss /dev/sda\n"
-        ),
+    let lines = format!(
+        "sparse {disk} 16M\nreopen\nscratch 1M label:small\nadd {disk} format:raw blocksize:4096 label:big\nset-append quiet\n\
+         run\nblockdev-getss /dev/sdb\nlist-disk-labels\nblockdev-getsize64 /dev/disk/guestfs/big\n"
     );
-    assert_eq!(printed, "4096\n");
+    assert_eq!(output_of(&[], &lines), "4096\nbig: /dev/sdb\nsmall: /dev/sda\n16777216\n");
 }
 
 #[test]

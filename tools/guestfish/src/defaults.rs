@@ -26,11 +26,11 @@ fn places() -> Vec<PathBuf> {
 /// `read_only = true;`, the last one counts.
 fn setting(text: &str) -> Option<bool> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let values = lines.filter_map(|line| {
+    let mut values = lines.filter_map(|line| {
         let (name, value) = line.split_once('=')?;
         (name.trim() == "read_only").then(|| value.trim().trim_end_matches(';').trim() == "true")
     });
-    values.last()
+    values.next_back()
 }
 
 #[cfg(test)]

@@ -277,7 +277,8 @@ fn options(found: Vec<getopt::Found>, commands: Vec<OsString>) -> Result<Options
                 options.read_only = name == "ro";
             }
             "file" => {
-                if options.script.replace(value.unwrap_or_default().into()).is_some() {
+                let before = options.script.replace(value.unwrap_or_default().into());
+                if before.is_some() {
                     bail!("only one -f parameter can be given");
                 }
             }

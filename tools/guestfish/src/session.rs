@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use guest::{Guest, Settings};
+use guest::{Canceller, Guest, Settings};
 use guest_cli::{mount_system, notices};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::prelude::*;
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// The line that runs, from 1.
     pub(crate) line: Cell<usize>,
     pressed: Arc<AtomicBool>,
+    /// Of the guest that there is now.
+    canceller: Arc<Mutex<Canceller>>,
 }
 
 /// What a new guest is made with.
@@ -97,8 +99,10 @@ impl Session {
             no_sync: options.no_sync,
         };
         let interactive = options.is_interactive();
+        let guest = settings.make()?;
         Ok(Session {
-            guest: settings.make()?,
+            canceller: Arc::new(Mutex::new(guest.canceller())),
+            guest,
             settings,
             events: Events::default(),
             keys: options.keys.clone(),
@@ -203,6 +207,7 @@ impl Session {
     /// When not everything could be written.
     pub(crate) fn reopen(&mut self) -> Result<()> {
         let new = self.settings.make()?;
+        *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = new.canceller();
         let old = std::mem::replace(&mut self.guest, new);
         Ok(old.shut_down()?)
     }
@@ -222,12 +227,12 @@ impl Session {
     /// a second one everything, at once.
     pub(crate) fn take_interrupts(&self, in_script: bool) {
         let pressed = Arc::clone(&self.pressed);
-        let canceller = self.guest.canceller();
+        let canceller = Arc::clone(&self.canceller);
         cli::interrupt::on_interrupt(move || {
             if pressed.swap(in_script, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            canceller.cancel();
+            canceller.lock().unwrap_or_else(PoisonError::into_inner).cancel();
         });
     }
 

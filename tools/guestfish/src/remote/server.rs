@@ -89,10 +89,9 @@ pub(crate) fn serve(session: &mut Session) -> Result<bool> {
     dup2_stderr(&nowhere)?;
     loop {
         let (stream, _) = socket.listener.accept()?;
-        match serve_client(session, stream) {
-            Ok(Some(done)) => return Ok(done),
-            // A client that breaks off leaves the others.
-            Ok(None) | Err(_) => {}
+        // A client that breaks off leaves the others.
+        if let Ok(Some(done)) = serve_client(session, stream) {
+            return Ok(done);
         }
     }
 }
