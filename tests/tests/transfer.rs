@@ -1,7 +1,7 @@
 //! Large streams into and out of a booted appliance: whole, side by side, cut short.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use appliance_engine::launch::{Choice, Running, Settings, launch};
+use appliance_engine::launch::{Choice, Disk, Running, Settings, launch};
 use guestd_api::Error;
 use guestd_api::prelude::*;
 use libimage::format::raw::Raw;
@@ -15,7 +15,12 @@ const MIB: u64 = 1 << 20;
 fn boot(size: u64) -> Running {
     let disk = Arc::new(Raw::new(Arc::new(Memory::new(size))));
     let choice = Choice::from_environment().unwrap();
-    let g = launch(vec![(disk, false)], Settings { choice, ..Settings::default() }, &|_| ()).unwrap();
+    let g = launch(
+        vec![Disk { block: disk, read_only: false, block_size: 512 }],
+        Settings { choice, ..Settings::default() },
+        &|_| (),
+    )
+    .unwrap();
     g.mkfs("ext4", "/dev/sda", Default::default()).unwrap();
     g.mount("/dev/sda", "/").unwrap();
     g

@@ -76,6 +76,3 @@ impl Hive {
         place.checked_sub(BINS).and_then(|offset| u32::try_from(offset).ok()).ok_or(Errno::OVERFLOW)
     }
 }
-
-#[cfg(test)]
-mod tests;
