@@ -131,17 +131,17 @@ fn what_the_disks_hold() {
             let disks = [how, "--format=raw", "-a", &disk, "-a", bare.to_str().unwrap()];
             output_of("virt-filesystems", &[&disks, options].concat())
         };
-        assert_eq!(list(&[]), "/dev/sda2\n/dev/sda3\n/dev/sdb\n");
-        assert_eq!(list(&["--extra"]), "/dev/sda1\n/dev/sda2\n/dev/sda3\n/dev/sda4\n/dev/sdb\n");
+        assert_eq!(list(&[]), "/dev/sdb\n/dev/sda2\n/dev/sda3\n");
+        assert_eq!(list(&["--extra"]), "/dev/sdb\n/dev/sda1\n/dev/sda2\n/dev/sda3\n/dev/sda4\n");
         assert_eq!(list(&["--partitions"]), "/dev/sda1\n/dev/sda2\n/dev/sda3\n/dev/sda4\n");
         assert_eq!(list(&["--block-devices"]), "/dev/sda\n/dev/sdb\n");
         let long = list(&["--long"]);
         assert_eq!(
             long,
             "Name      Type       VFS  Label  MBR Size     Parent\n\
+             /dev/sdb  filesystem ext4 -      -   25165824 -\n\
              /dev/sda2 filesystem ext4 -      -   25165824 -\n\
-             /dev/sda3 filesystem ext4 bootfs -   8388608  -\n\
-             /dev/sdb  filesystem ext4 -      -   25165824 -\n"
+             /dev/sda3 filesystem ext4 bootfs -   8388608  -\n"
         );
         assert_eq!(
             list(&["-l", "-h", "--no-title", "--partitions"]).lines().nth(1),

@@ -97,17 +97,21 @@ impl Devices {
     /// Every device with what it holds: `unknown` for nothing known. Steps aside where a device is a piece
     /// of something that only an appliance assembles.
     pub(super) fn filesystems(&self) -> Served<Vec<(GuestString, GuestString)>> {
-        let mut found = Vec::new();
+        // Whole disks come first, as the agent lists them.
+        let (mut found, mut in_partitions) = (Vec::new(), Vec::new());
         for disk in &self.disks {
-            let partitions: Vec<Device> = match disk.table()? {
-                Some(table) if !table.partitions.is_empty() => table
+            let table = disk.table()?.filter(|table| !table.partitions.is_empty());
+            let whole = table.is_none();
+            let partitions: Vec<Device> = match table {
+                Some(table) => table
                     .partitions
                     .iter()
                     .filter(|p| !p.extended)
                     .map(|p| disk.partition(p))
                     .collect::<Served<_>>()?,
-                _ => vec![disk.whole()?],
+                None => vec![disk.whole()?],
             };
+            let list = if whole { &mut found } else { &mut in_partitions };
             for device in partitions {
                 let kind = device.content()?.map(|c| c.kind);
                 match kind.as_deref() {
@@ -121,9 +125,10 @@ impl Devices {
                     Some("crypto_LUKS") => continue,
                     _ => {}
                 }
-                found.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
+                list.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
             }
         }
+        found.append(&mut in_partitions);
         Ok(found)
     }
 
