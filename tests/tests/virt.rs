@@ -107,7 +107,7 @@ fn systems_that_are_not_there_and_too_many() {
     let error = fails(&run("virt-ls", &two));
     assert_eq!(
         error,
-        "virt-ls: 2 operating systems were found, on /dev/sda2, /dev/sdb: choose one by mounting it with -m\n"
+        "virt-ls: 2 operating systems were found, on /dev/sdb, /dev/sda2: choose one by mounting it with -m\n"
     );
     let error = fails(&run("virt-ls", &["/"]));
     assert!(error.contains("no disk was named"), "{error}");
