@@ -431,7 +431,7 @@ impl Qcow2Options {
         let plain = options.take("overlap-check").map(|value| value.shown());
         let template = options.take("overlap-check.template").map(|value| value.shown());
         let mut single = Vec::new();
-        for name in OverlapChecks::NAMES {
+        for name in OverlapChecks::names() {
             if let Some(on) = switch(options, &format!("overlap-check.{name}"))? {
                 single.push((name, on));
             }

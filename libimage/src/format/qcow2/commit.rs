@@ -51,9 +51,7 @@ impl Meta {
             && self.counts_are_dirty()
             && !self.header.has(incompatible::DIRTY)
         {
-            self.header.incompatible |= incompatible::DIRTY;
-            let bytes = self.header.incompatible.to_be_bytes();
-            self.write_header_field(field::INCOMPATIBLE, &bytes)?;
+            self.mark()?;
             self.lagging = true;
         }
         self.write_everything()
@@ -77,13 +75,8 @@ impl Meta {
         let mark = self.geometry.version >= 3 && !self.header.has(incompatible::DIRTY);
         if mark {
             self.check_usable()?;
-            let marked = self.header.incompatible | incompatible::DIRTY;
-            let written = self.file.write_at(&marked.to_be_bytes(), field::INCOMPATIBLE);
-            written
-                .inspect_err(|error| self.broken = Some(format!("updating the header failed: {error}")))?;
-            self.header.incompatible = marked;
+            self.mark()?;
         }
-        // This makes the mark durable, too.
         self.commit()?;
         let result = work(self);
         if result.is_err() && self.check_usable().is_ok() {
@@ -92,6 +85,15 @@ impl Meta {
             let _ = self.commit().and_then(|()| self.correct_copied());
         }
         self.commit().and_then(|()| if mark { self.unmark() } else { Ok(()) }).and(result)
+    }
+
+    /// Says in the file that counts may be wrong. Whatever is written next has to wait for a flush, which every
+    /// commit begins with.
+    fn mark(&mut self) -> Result<()> {
+        self.header.incompatible |= incompatible::DIRTY;
+        let bytes = self.header.incompatible.to_be_bytes();
+        let written = self.file.write_at(&bytes, field::INCOMPATIBLE);
+        written.inspect_err(|error| self.broken = Some(format!("updating the header failed: {error}")))
     }
 
     fn unmark(&mut self) -> Result<()> {

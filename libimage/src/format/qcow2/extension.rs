@@ -29,14 +29,18 @@ pub(super) struct Extensions {
     list: Vec<Extension>,
 }
 
+/// Which extension begins at `at`, and the length of its data in bytes.
+fn head(area: &[u8], at: usize) -> Option<(u32, usize)> {
+    let [a, b, c, d, e, f, g, h] = *area.get(at..)?.first_chunk::<8>()?;
+    Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize))
+}
+
 impl Extensions {
     /// Parses the extension area; `base` is its position in the file, for messages.
     pub(super) fn parse(area: &[u8], base: u64, file: &str) -> Result<Self> {
         let mut list: Vec<Extension> = Vec::new();
         let mut at = 0;
-        while let Some(head) = area.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let [a, b, c, d, e, f, g, h] = *head;
-            let (id, length) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]) as usize);
+        while let Some((id, length)) = head(area, at) {
             if id == END {
                 break;
             }
@@ -63,16 +67,16 @@ impl Extensions {
         Ok(extensions)
     }
 
-    /// Where the extensions that begin `area` end, if they do so inside it.
-    pub(super) fn end(area: &[u8]) -> Option<usize> {
+    /// True if the extensions that begin `area` end inside it.
+    pub(super) fn end_in(area: &[u8]) -> bool {
         let mut at: usize = 0;
-        loop {
-            let [a, b, c, d, e, f, g, h] = *area.get(at..)?.first_chunk::<8>()?;
-            if u32::from_be_bytes([a, b, c, d]) == END {
-                return Some(at);
+        while let Some((id, length)) = head(area, at) {
+            if id == END {
+                return true;
             }
-            at = (at + 8).checked_add(u32::from_be_bytes([e, f, g, h]) as usize)?.next_multiple_of(8);
+            at = (at + 8).saturating_add(length).next_multiple_of(8);
         }
+        false
     }
 
     /// Header bytes, with the end marker.

@@ -200,7 +200,7 @@ impl Header {
         let mut cluster = vec![0; most.min(USUAL_LENGTH)];
         file.read_at(&mut cluster, 0)?;
         let whole = match backing_offset {
-            0 => Extensions::end(cluster.get(header_length..).unwrap_or_default()).is_some(),
+            0 => Extensions::end_in(cluster.get(header_length..).unwrap_or_default()),
             start => start.saturating_add(u64::from(backing_size)) <= cluster.len() as u64,
         };
         if !whole && cluster.len() < most {

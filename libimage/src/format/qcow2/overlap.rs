@@ -76,18 +76,23 @@ const CONSTANT: u16 = Kind::Header.bit()
     | Kind::BitmapDirectory.bit();
 
 impl OverlapChecks {
-    /// The names of the single checks, as options have them.
-    pub const NAMES: [&str; 9] = [
-        "main-header",
-        "active-l1",
-        "active-l2",
-        "refcount-table",
-        "refcount-block",
-        "snapshot-table",
-        "inactive-l1",
-        "inactive-l2",
-        "bitmap-directory",
+    /// The single checks by the names that options have for them.
+    const SINGLE: [(&str, Kind); 9] = [
+        ("main-header", Kind::Header),
+        ("active-l1", Kind::L1),
+        ("active-l2", Kind::L2),
+        ("refcount-table", Kind::RefcountTable),
+        ("refcount-block", Kind::RefcountBlock),
+        ("snapshot-table", Kind::SnapshotTable),
+        ("inactive-l1", Kind::SnapshotL1),
+        ("inactive-l2", Kind::SnapshotL2),
+        ("bitmap-directory", Kind::BitmapDirectory),
     ];
+
+    /// The names of the single checks, as options have them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::SINGLE.into_iter().map(|(name, _)| name)
+    }
 
     /// The checks of the template called `name`: `none`, `constant`, `cached` or `all`.
     pub fn template(name: &str) -> Option<Self> {
@@ -103,18 +108,7 @@ impl OverlapChecks {
 
     /// Switches the check called `name` on or off, if there is one.
     pub fn set(&mut self, name: &str, on: bool) {
-        let kind = match name {
-            "main-header" => Kind::Header,
-            "active-l1" => Kind::L1,
-            "active-l2" => Kind::L2,
-            "refcount-table" => Kind::RefcountTable,
-            "refcount-block" => Kind::RefcountBlock,
-            "snapshot-table" => Kind::SnapshotTable,
-            "inactive-l1" => Kind::SnapshotL1,
-            "inactive-l2" => Kind::SnapshotL2,
-            "bitmap-directory" => Kind::BitmapDirectory,
-            _ => return,
-        };
+        let Some((_, kind)) = Self::SINGLE.into_iter().find(|(known, _)| *known == name) else { return };
         self.kinds = if on { self.kinds | kind.bit() } else { self.kinds & !kind.bit() };
     }
 
@@ -188,26 +182,20 @@ impl Meta {
 
     /// Refuses a write to clusters that metadata occupies.
     pub(super) fn check_overlap(&mut self, run: HostRun) -> Result<()> {
-        let places = self.places();
-        let hit = run.clusters().find_map(|cluster| Some((cluster, places.kind(cluster)?)));
-        match hit {
-            None => Ok(()),
-            Some((cluster, kind)) => {
-                let what = format!(": Preventing invalid write on metadata (overlaps with {})", kind.name());
-                Err(self.found_corruption(cluster, &what))
-            }
-        }
+        self.refuse_overlap(run, |_| true)
     }
 
     /// Refuses to write data over such metadata as the user wants to be safe.
     pub(super) fn check_data_overlap(&mut self, run: HostRun) -> Result<()> {
-        if self.overlap_checks == OverlapChecks::default() {
-            return self.check_overlap(run);
-        }
         let checks = self.overlap_checks;
+        // Unless something else was asked for, data goes over nothing that is known.
+        self.refuse_overlap(run, |kind| checks == OverlapChecks::default() || checks.has(kind))
+    }
+
+    fn refuse_overlap(&mut self, run: HostRun, matters: impl Fn(Kind) -> bool) -> Result<()> {
         let places = self.places();
         let hit = run.clusters().find_map(|cluster| {
-            let kind = places.kind(cluster).filter(|kind| checks.has(*kind))?;
+            let kind = places.kind(cluster).filter(|&kind| matters(kind))?;
             Some((cluster, kind))
         });
         match hit {
