@@ -9,6 +9,7 @@ pub mod kvm;
 pub mod launch;
 mod log;
 mod process;
+mod processor;
 pub mod rpc;
 mod sandbox;
 pub mod tcg;

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid};
 
+use crate::processor::Processor;
 use enter::{Plan, Pointers, STEPS};
 
 /// The first process of a PID namespace. It cannot be the program itself: the kernel spares a first
@@ -44,6 +45,8 @@ pub(crate) struct Program {
     pub(crate) output: OwnedFd,
     /// Bytes that it may need in memory files, `/dev/shm` and its private directory together.
     pub(crate) memory: u64,
+    /// All of it runs on one processor of the host.
+    pub(crate) one_processor: bool,
 }
 
 /// Where the program may write, as it sees it.
@@ -91,7 +94,12 @@ impl Child {
         let (tell, told) = mpsc::sync_channel(1);
         // The thread that starts the process must live as long as it: the kernel ties them together.
         let keeper = std::thread::Builder::new().name("machine-keeper".into()).spawn(move || {
-            let (shared, group) = match start(program, &arguments) {
+            let processor = program.one_processor.then(Processor::claim).flatten();
+            let started = match &processor {
+                Some(processor) => processor.run(|| start(program, &arguments)),
+                None => start(program, &arguments),
+            };
+            let (shared, group) = match started {
                 Ok((shared, group)) => (Arc::new(shared), group),
                 Err(error) => return drop(tell.send(Err(error))),
             };
@@ -100,6 +108,7 @@ impl Child {
             drop(group);
             let ended = shared.reap();
             at_end();
+            drop(processor);
             *shared.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
             shared.changed.notify_all();
         })?;

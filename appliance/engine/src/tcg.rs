@@ -102,6 +102,7 @@ impl Backend for Tcg {
             keep,
             output: output.into(),
             memory: OWN_MEMORY,
+            one_processor: false,
         };
         let at_end = at_end(servers, reader, log.clone());
         let child = Child::spawn(program, move |_| arguments.0.clone(), at_end).map_err(failed)?;

@@ -78,6 +78,7 @@ impl Backend for Uml {
             keep,
             output: output.into(),
             memory: u64::from(spec.memory_mib) << 20,
+            one_processor: true,
         };
         let at_end = at_end(servers, reader, log.clone());
         let child =
