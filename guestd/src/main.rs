@@ -21,6 +21,7 @@ mod run;
 mod serve;
 mod session;
 mod sys;
+mod tar;
 mod task;
 mod tools;
 mod volumes;

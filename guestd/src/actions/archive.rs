@@ -1,12 +1,17 @@
 //! Archives in and out.
 
 use super::regular::{about, shown};
+use crate::tar::pack::{Names, Packer};
+use crate::tar::unpack::{Ended, Unpacker};
 use crate::task::{Input, Output};
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::archive::{CpioOutOptions, MksquashfsOptions, Server, TarInOptions, TarOutOptions};
 use guestd_api::{Failure, GuestString, Worker as _};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// The option of tar for a kind of compression.
 fn filter(compress: Option<&GuestString>) -> Result<Option<&'static str>, Failure> {
@@ -51,17 +56,118 @@ fn from_stat(failure: Failure) -> Failure {
     if failure.errno == 0 { failure } else { about("stat")(failure) }
 }
 
-impl Server for Worker {
-    fn tar_in(&self, mut tarfile: Input, directory: GuestPath, opts: TarInOptions) -> Result<(), Failure> {
-        let place = self.directory(&directory)?;
+impl Worker {
+    /// Unpacks with GNU tar.
+    fn tar_extract(
+        &self,
+        archive: &mut dyn Read,
+        directory: &GuestPath,
+        place: PathBuf,
+        opts: &TarInOptions,
+    ) -> Result<(), Failure> {
         let tar = self.tool("tar")?.arg("-x").arg("-f").arg("-").arg("-C").arg(place);
         // Half a megabyte per read and write in place of ten kilobytes: system calls are dear in some machines.
         let tar = tar.args(["-B", "-b", "1024"]);
         let tar =
             tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
         // A stock tar keeps the owners it is given by name; the guest's names are not known to it.
-        let done = tar.arg("--numeric-owner").finish_with(Some(&mut tarfile), None)?;
-        done.success().map_err(about(format!("tar subcommand failed on directory: {}", shown(&directory))))
+        let done = tar.arg("--numeric-owner").finish_with(Some(archive), None)?;
+        done.success().map_err(about(format!("tar subcommand failed on directory: {}", shown(directory))))
+    }
+
+    /// Unpacks an archive that asks for nothing special, in large part without GNU tar. False if it can do nothing
+    /// here; nothing was read then.
+    fn unpack_plainly(
+        &self,
+        archive: &mut Input,
+        directory: &GuestPath,
+        place: &Path,
+    ) -> Result<bool, Failure> {
+        let check = || self.task.check();
+        let (mut unpacker, ended) = {
+            let _guest = self.guest()?;
+            let here = enter(directory)?;
+            let _mask = Umask::none();
+            let Some(mut unpacker) = Unpacker::new(here.as_fd(), &check) else { return Ok(false) };
+            let ended = unpacker.run(archive)?;
+            (unpacker, ended)
+        };
+        let rest = match ended {
+            Ended::Whole => Ok(()),
+            Ended::Rest(rest) => {
+                let mut rest = rest.as_slice().chain(archive);
+                self.tar_extract(&mut rest, directory, place.to_owned(), &TarInOptions::default())
+            }
+        };
+        let _guest = self.guest()?;
+        let _here = enter(directory)?;
+        let mut complaints = std::mem::take(&mut unpacker.complaints);
+        complaints.extend(unpacker.finish());
+        rest?;
+        let subject = format!("tar subcommand failed on directory: {}", shown(directory));
+        complained(complaints).map_err(about(subject)).map(|()| true)
+    }
+
+    /// Packs a directory, large part without GNU tar. False if it can do nothing here; nothing was written then.
+    fn pack_plainly(&self, directory: &GuestPath, out: &mut Output, numeric: bool) -> Result<bool, Failure> {
+        let names = if numeric {
+            Names::new(b"", b"")
+        } else {
+            let etc = self.agent.tools.root()?.join("etc");
+            // What has no name is known by its number.
+            let table = |name| std::fs::read(etc.join(name)).unwrap_or_default();
+            Names::new(&table("passwd"), &table("group"))
+        };
+        let check = || self.task.check();
+        let _guest = self.guest()?;
+        let _here = enter(directory)?;
+        let Some(packer) = Packer::new(names, out, &check) else { return Ok(false) };
+        let complaints = packer.run()?;
+        complained(complaints)
+            .map_err(|failure| Failure::new(format!("error in tar: {}", failure.message)))?;
+        Ok(true)
+    }
+}
+
+/// Makes a directory of the guest the thread's working directory; it is left with the guest.
+fn enter(directory: &GuestPath) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::open(directory.path(), flags, Mode::empty()).map_err(|e| directory.failure(e))?;
+    rustix::process::fchdir(&here).map_err(|e| directory.failure(e))?;
+    Ok(here)
+}
+
+/// A failure with GNU tar's last words, if there were complaints.
+fn complained(mut complaints: Vec<String>) -> Result<(), Failure> {
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    complaints.push("tar: Exiting with failure status due to previous errors".to_owned());
+    Err(Failure::new(complaints.join("\n")))
+}
+
+/// New files get exactly the permissions they are given, until this is dropped.
+struct Umask(Mode);
+
+impl Umask {
+    fn none() -> Self {
+        Umask(rustix::process::umask(Mode::empty()))
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}
+
+impl Server for Worker {
+    fn tar_in(&self, mut tarfile: Input, directory: GuestPath, opts: TarInOptions) -> Result<(), Failure> {
+        let place = self.directory(&directory)?;
+        if opts == TarInOptions::default() && self.unpack_plainly(&mut tarfile, &directory, &place)? {
+            return Ok(());
+        }
+        self.tar_extract(&mut tarfile, &directory, place, &opts)
     }
 
     fn tar_out(
@@ -72,9 +178,14 @@ impl Server for Worker {
     ) -> Result<(), Failure> {
         let directory = self.path("directory", directory)?;
         let place = self.directory(&directory).map_err(from_stat)?;
+        let numeric = opts.numericowner.unwrap_or(false);
+        let is_plain = TarOutOptions { numericowner: None, ..opts.clone() } == TarOutOptions::default();
+        if is_plain && self.pack_plainly(&directory, &mut tarfile, numeric)? {
+            return Ok(());
+        }
         let mut tar = self.tool("tar")?.arg("-c").arg("-f").arg("-").arg("-C").arg(place);
         tar = tar.args(filter(opts.compress.as_ref())?).args(extras(opts.xattrs, opts.selinux, opts.acls));
-        if opts.numericowner.unwrap_or(false) {
+        if numeric {
             tar = tar.arg("--numeric-owner");
         }
         for pattern in opts.excludes.unwrap_or_default() {
