@@ -438,6 +438,21 @@ fn other_file_systems_go_to_the_appliance() {
     }
 }
 
+/// An appliance that takes over mounts as was asked for: what is written to a read-only drive goes nowhere, but works.
+#[test]
+fn a_guest_that_is_written_to_after_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("disk");
+    images::format(&path, 32, &["mkfs.ext4", "-q", "-F"]);
+    let shown = path.to_str().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let lines = "run\nmount /dev/sda /\nls /\ntouch /new\nls /\numount /\nmount-ro /dev/sda /\n-touch /newer\nls /\n";
+    let ran = fish::script(&["--ro", "--format=raw", "-a", shown], lines);
+    assert_eq!(ran.text(), "lost+found\nlost+found\nnew\nlost+found\nnew\n");
+    assert!(ran.err.contains("touch: /newer: Read-only file system"), "{}", ran.err);
+    assert!(std::fs::read(&path).unwrap() == before, "the drive was to be left alone");
+}
+
 /// Tables of partitions that are not as they should be: what the kernel makes of them counts.
 #[test]
 fn odd_partition_tables() {

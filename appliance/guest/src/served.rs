@@ -47,8 +47,8 @@ impl Served {
             self.start(tell).map_err(|e| Error::Unavailable { action: "launch", why: describe(&*e) })?;
         let running = self.running.get_or_init(|| started);
         if let Some(direct) = &self.direct {
-            for (device, point) in direct.mounts() {
-                running.mount_ro(device, point)?;
+            for (options, device, point) in direct.mounts() {
+                running.mount_options(options, device, point)?;
             }
         }
         Ok(running)

@@ -2,5 +2,6 @@
 
 pub mod detect;
 pub mod ext;
+pub mod system;
 
 pub use detect::{Content, detect};

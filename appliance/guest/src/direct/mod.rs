@@ -65,10 +65,11 @@ impl Direct {
         }
     }
 
-    /// What is mounted, as (device, mount point) in order: an appliance that takes over mounts
+    /// What is mounted, as (options, device, mount point) in order: an appliance that takes over mounts
     /// the same.
-    pub fn mounts(&self) -> Vec<(GuestString, GuestString)> {
-        self.vfs.borrow().mounts().map(|m| (m.device.clone(), m.point.clone().into())).collect()
+    pub fn mounts(&self) -> Vec<(GuestString, GuestString, GuestString)> {
+        let vfs = self.vfs.borrow();
+        vfs.mounts().map(|m| (m.options.clone(), m.device.clone(), m.point.clone().into())).collect()
     }
 
     fn answer(&self, call: &Call, context: &mut Context<'_>) -> Served<Value> {
@@ -139,13 +140,12 @@ impl Direct {
     fn mount_call(&self, call: &mount::Call) -> Served<Value> {
         use mount::Call;
         match call {
-            Call::mount { mountable, mountpoint } | Call::mount_ro { mountable, mountpoint } => {
-                self.mount(mountable, mountpoint)
-            }
+            Call::mount { mountable, mountpoint } => self.mount(mountable, mountpoint, &"".into()),
+            Call::mount_ro { mountable, mountpoint } => self.mount(mountable, mountpoint, &"ro".into()),
             Call::mount_options { options, mountable, mountpoint }
                 if options.is_empty() || options == "ro" =>
             {
-                self.mount(mountable, mountpoint)
+                self.mount(mountable, mountpoint, options)
             }
             Call::umount_all {} => {
                 *self.vfs.borrow_mut() = Vfs::default();
@@ -168,8 +168,8 @@ impl Direct {
         }
     }
 
-    fn mount(&self, mountable: &GuestString, point: &GuestString) -> Served<Value> {
+    fn mount(&self, mountable: &GuestString, point: &GuestString, options: &GuestString) -> Served<Value> {
         let device: Device = self.devices.find(mountable)?;
-        self.vfs.borrow_mut().mount(&device, point)
+        self.vfs.borrow_mut().mount(&device, point, options)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Mount {
     pub(super) device: GuestString,
     /// Where: `/` or a path without a slash at its end.
     pub(super) point: Vec<u8>,
+    /// The option that it was mounted with, if any: an appliance that takes over mounts it the same way.
+    pub(super) options: GuestString,
     fs: Ext,
 }
 
@@ -67,7 +69,12 @@ impl Vfs {
         self.mounts.iter()
     }
 
-    pub(super) fn mount(&mut self, device: &Device, target: &GuestString) -> Served<Value> {
+    pub(super) fn mount(
+        &mut self,
+        device: &Device,
+        target: &GuestString,
+        options: &GuestString,
+    ) -> Served<Value> {
         let point = self.mount_point(target)?;
         let content = device.content()?;
         match content.as_ref().map(|c| c.kind.as_str()) {
@@ -80,7 +87,7 @@ impl Vfs {
             return aside(format!("{} is mounted there already", device.name));
         }
         let fs = Ext::open(device.block()?).or_else(|e| aside(e.to_string()))?;
-        self.mounts.push(Mount { device: device_name, point, fs });
+        self.mounts.push(Mount { device: device_name, point, options: options.clone(), fs });
         Ok(Value::Void)
     }
 
