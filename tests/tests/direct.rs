@@ -446,7 +446,8 @@ fn a_guest_that_is_written_to_after_all() {
     images::format(&path, 32, &["mkfs.ext4", "-q", "-F"]);
     let shown = path.to_str().unwrap();
     let before = std::fs::read(&path).unwrap();
-    let lines = "run\nmount /dev/sda /\nls /\ntouch /new\nls /\numount /\nmount-ro /dev/sda /\n-touch /newer\nls /\n";
+    let lines =
+        "run\nmount /dev/sda /\nls /\ntouch /new\nls /\numount /\nmount-ro /dev/sda /\n-touch /newer\nls /\n";
     let ran = fish::script(&["--ro", "--format=raw", "-a", shown], lines);
     assert_eq!(ran.text(), "lost+found\nlost+found\nnew\nlost+found\nnew\n");
     assert!(ran.err.contains("touch: /newer: Read-only file system"), "{}", ran.err);
