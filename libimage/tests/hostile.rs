@@ -2,12 +2,13 @@
 //! finds. The damage is the same in every run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+#[path = "shared/walk.rs"]
+mod walk;
+
 use std::process::Command;
 use std::sync::Arc;
 
 use libimage::Block;
-use libimage::fs::detect;
-use libimage::fs::ext::{Ext, Kind};
 use libimage::storage::Memory;
 use libimage::volume;
 
@@ -23,45 +24,9 @@ impl Numbers {
     }
 }
 
-/// Reads everything that can be read of a disk, as far as `budget` operations go.
-fn read_all(disk: &Arc<dyn Block>, mut budget: u32) -> usize {
-    let table = volume::partitions(disk).ok().flatten();
-    let mut blocks = vec![Arc::clone(disk)];
-    for partition in table.iter().flat_map(|t| &t.partitions) {
-        blocks.push(Arc::new(partition.open(disk).unwrap()));
-    }
-    let mut found = 0;
-    for block in blocks {
-        let _ = detect(&*block);
-        let Ok(ext) = Ext::open(block) else { continue };
-        let mut ahead = vec![Vec::new()];
-        while let Some(path) = ahead.pop() {
-            let directory = if path.is_empty() { b"/" } else { &path[..] };
-            let Ok(listing) = ext.list(directory) else { continue };
-            for (name, kind) in &*listing {
-                if budget == 0 {
-                    return found;
-                }
-                budget -= 1;
-                found += 1;
-                let child = [&path[..], b"/", name].concat();
-                let _ = ext.size(&child);
-                match kind {
-                    Kind::Directory => ahead.push(child),
-                    Kind::Symlink => drop(ext.read_link(&child)),
-                    Kind::File => {
-                        let mut left = 64;
-                        let _ = ext.read_file(&child, &mut |_| {
-                            left -= 1;
-                            if left > 0 { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
-                        });
-                    }
-                    Kind::Special => {}
-                }
-            }
-        }
-    }
-    found
+/// Reads everything that can be read of a disk, as far as `budget` files go.
+fn read_all(disk: &Arc<dyn Block>, budget: u32) -> usize {
+    walk::disk(disk, budget as usize).0
 }
 
 fn run(program: &str, arguments: &[&str]) {

@@ -3,8 +3,22 @@
 mod acl;
 pub mod detect;
 mod device;
-pub mod ext;
 pub mod ext4;
 pub mod system;
 
 pub use detect::{Content, detect};
+
+use std::sync::Arc;
+
+use crate::block::Block;
+
+/// Opens the file system on `block`, of which [`detect`] has said the kind.
+///
+/// # Errors
+/// [`system::FsError::Unsupported`] where there is no reader for it, and what the reader says.
+pub fn open(kind: &str, block: Arc<dyn Block>) -> system::Result<Arc<dyn system::FileSystem>> {
+    match kind {
+        "ext2" | "ext3" | "ext4" => Ok(Arc::new(ext4::Ext4::open(block)?)),
+        _ => Err(system::FsError::Unsupported(format!("there is no reader for {kind}"))),
+    }
+}

@@ -1,7 +1,6 @@
 //! ext2, ext3 and ext4.
 
 use libimage::fs::ext4::Ext4;
-use libimage::fs::system::FileSystem;
 
 use crate::dump::{Compared, compare, compare_statistics, of_kernel, of_reader};
 use crate::image::{ATTRIBUTES, Image, RESERVED, TREE, sh};

@@ -88,7 +88,7 @@ ln etc/dir/file-7 hard; ln -s /etc/passwd absolute; ln -s ../etc usr/up; ln -s "
 ln -s "$(printf 't%.0s' $(seq 60))" slow; ln -s "$(printf 'u%.0s' $(seq 1000))" slower
 chown 1000:50 tiny; chown 70000:4000000000 small; chown -h 7:8 slow; chmod 4755 usr/bin; chmod 0 nothing; chmod 1777 empty
 mkfifo fifo; mknod null c 1 3; mknod disk b 8 17; mknod big c 300 70000
-python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un("socket"))'
 touch -d '2001-02-03 04:05:06.789012345 UTC' etc/dir/file-9; touch -d '1950-01-01 UTC' etc/dir/file-10
 touch -d '2037-12-31 UTC' etc/dir/file-11; touch -h -d '1999-01-01 UTC' fast
 truncate -s 10M holes/empty; truncate -s 1 holes/one

@@ -3,6 +3,9 @@
 //!
 //! Each returns whether the bytes were understood, so that a test can tell that it tests something.
 
+#[path = "../shared/walk.rs"]
+mod walk;
+
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -16,14 +19,12 @@ use libimage::filter::undo;
 use libimage::format::luks::Luks;
 use libimage::format::qcow2::{Amendment, Fix, OpenOptions, Qcow2, StreamReader};
 use libimage::format::{Format, probe};
-use libimage::fs::detect;
-use libimage::fs::ext::{Ext, Kind};
 use libimage::job::delta;
 use libimage::job::progress::Silent;
 use libimage::open::{Context, Driver, Image};
 use libimage::spec::{Objects, Spec, json, object_help, split_commas};
 use libimage::storage::Memory;
-use libimage::{Block, Error, Preallocation, units, volume};
+use libimage::{Block, Error, Preallocation, units};
 
 /// A parser's function.
 pub type Body = fn(&[u8]) -> bool;
@@ -145,52 +146,10 @@ pub fn luks(bytes: &[u8]) -> bool {
     understood
 }
 
-/// A disk: its partitions, what they hold, and every file of an ext file system.
+/// A disk: its partitions, what they hold, and every file of the file systems.
 pub fn disk(bytes: &[u8]) -> bool {
     let disk: Arc<dyn Block> = Arc::new(Memory::from_bytes(bytes));
-    let mut blocks = vec![Arc::clone(&disk)];
-    if let Ok(Some(table)) = volume::partitions(&disk) {
-        for partition in &table.partitions {
-            blocks.push(Arc::new(partition.open(&disk).expect("partitions of a table lie on the disk")));
-        }
-    }
-    let mut understood = blocks.len() > 1;
-    for block in blocks {
-        understood |= detect(&*block).is_ok_and(|content| content.is_some());
-        if let Ok(ext) = Ext::open(block) {
-            walk(&ext);
-        }
-    }
-    understood
-}
-
-fn walk(ext: &Ext) {
-    let mut ahead = vec![Vec::new()];
-    let mut budget = 500;
-    while let Some(path) = ahead.pop() {
-        let directory = if path.is_empty() { b"/" } else { &path[..] };
-        let Ok(listing) = ext.list(directory) else { continue };
-        for (name, kind) in &*listing {
-            if budget == 0 {
-                return;
-            }
-            budget -= 1;
-            let child = [&path[..], b"/", name].concat();
-            let _ = ext.size(&child);
-            match kind {
-                Kind::Directory => ahead.push(child),
-                Kind::Symlink => drop(ext.read_link(&child)),
-                Kind::File => {
-                    let mut pieces = 0;
-                    let _ = ext.read_file(&child, &mut |_| {
-                        pieces += 1;
-                        if pieces < 16 { Ok(()) } else { Err(std::io::ErrorKind::Other.into()) }
-                    });
-                }
-                Kind::Special => {}
-            }
-        }
-    }
+    walk::disk(&disk, 500).1
 }
 
 /// An upload: what it is, what it could be taken for, and whether it is safe.

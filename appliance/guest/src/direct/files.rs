@@ -2,9 +2,9 @@
 
 use guestd_api::actions::{dirs, files, links, read, search, stat, transfer};
 use guestd_api::{Call, Context, Failure, GuestString, Value};
-use libimage::fs::ext::Kind;
+use libimage::fs::system::Kind;
 
-use super::vfs::{Found, MAX_PATH, Vfs, errno};
+use super::vfs::{Found, MAX_PATH, Named, Vfs, errno, join};
 use super::{Refusal, Served, aside, text};
 use rustix::io::Errno;
 
@@ -32,13 +32,13 @@ fn files_call(vfs: &Vfs, call: &files::Call) -> Served<Value> {
     use files::Call;
     let is = |path: &GuestString, follow: Option<bool>, kind: Kind| {
         let found = reachable(vfs, path, follow.unwrap_or(false), &[Errno::NOENT, Errno::NOTDIR])?;
-        Ok(Value::Bool(found.is_some_and(|f| f.kind == Some(kind))))
+        Ok(Value::Bool(found.is_some_and(|f| f.kind() == Some(kind))))
     };
     match call {
         Call::exists { path } => {
             // A loop of links leads to nothing.
             let nothing = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
-            Ok(Value::Bool(reachable(vfs, path, true, &nothing)?.is_some_and(|f| f.kind.is_some())))
+            Ok(Value::Bool(reachable(vfs, path, true, &nothing)?.is_some_and(|f| f.kind().is_some())))
         }
         Call::is_file { path, opts } => is(path, opts.followsymlinks, Kind::File),
         Call::is_dir { path, opts } => is(path, opts.followsymlinks, Kind::Directory),
@@ -65,18 +65,19 @@ fn read_call(vfs: &Vfs, call: &read::Call) -> Served<Value> {
 }
 
 fn ls(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
-    let mut names: Vec<GuestString> =
-        existing(vfs, directory)?.list()?.keys().map(|name| name[..].into()).collect();
+    let found = existing(vfs, directory)?;
+    let all = vfs.list(found.place()?, &found.path, directory.as_bytes())?;
+    let mut names: Vec<GuestString> = all.into_iter().map(|named| named.name.into()).collect();
     names.sort();
     Ok(Value::StringList(names))
 }
 
 fn readlink(vfs: &Vfs, path: &GuestString) -> Served<Value> {
     let found = vfs.resolve(path.as_bytes(), false)?;
-    if found.kind.is_none() {
+    if found.kind().is_none() {
         return Err(errno(path.as_bytes(), Errno::NOENT));
     }
-    Ok(text(found.read_link()?))
+    Ok(text(found.ask(|fs, node| fs.read_link(node))?))
 }
 
 /// All names below a directory, relative to it, sorted.
@@ -85,17 +86,17 @@ fn find(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
     let mut names = Vec::new();
     let mut bytes = 0;
     // Each with its path in the whole tree, and from where the search began.
-    let mut ahead = vec![(start.path.clone(), Vec::new(), 0)];
-    while let Some((path, relative, depth)) = ahead.pop() {
+    let mut ahead = vec![(start.place()?, start.path.clone(), Vec::new(), 0)];
+    while let Some((place, path, relative, depth)) = ahead.pop() {
         if depth > MAX_DEPTH {
             return aside("the tree is too deep");
         }
         let asked =
             if depth == 0 { directory.as_bytes().to_vec() } else { join(directory.as_bytes(), &relative) };
-        for (name, kind) in &*vfs.list(&path, &asked)? {
-            let shown = if relative.is_empty() { name.clone() } else { join(&relative, name) };
-            if *kind == Kind::Directory {
-                ahead.push((join(&path, name), shown.clone(), depth + 1));
+        for Named { name, place, kind } in vfs.list(place, &path, &asked)? {
+            let shown = if relative.is_empty() { name.clone() } else { join(&relative, &name) };
+            if kind == Kind::Directory {
+                ahead.push((place, join(&path, &name), shown.clone(), depth + 1));
             }
             // Directories that contain each other have no end, and are found out by the kernel.
             bytes += shown.len() as u64;
@@ -114,7 +115,7 @@ fn download(vfs: &Vfs, path: &GuestString, context: &mut Context<'_>) -> Served<
         return aside("it is a device");
     }
     let found = existing(vfs, path)?;
-    match found.kind {
+    match found.kind() {
         Some(Kind::File) => {}
         Some(Kind::Directory) => return Err(errno(path.as_bytes(), Errno::ISDIR)),
         _ => return aside("it is not a regular file"),
@@ -136,7 +137,7 @@ fn download(vfs: &Vfs, path: &GuestString, context: &mut Context<'_>) -> Served<
 
 fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
     let found = existing(vfs, path)?;
-    match found.kind {
+    match found.kind() {
         Some(Kind::File) if found.size()? <= MAX_CONTENT => {}
         Some(Kind::File) => {
             let why = format!("{path}: file is too large for this action, use download");
@@ -155,7 +156,7 @@ fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
 
 fn existing<'a>(vfs: &'a Vfs, path: &GuestString) -> Served<Found<'a>> {
     let found = vfs.resolve(path.as_bytes(), true)?;
-    if found.kind.is_some() { Ok(found) } else { Err(errno(path.as_bytes(), Errno::NOENT)) }
+    if found.kind().is_some() { Ok(found) } else { Err(errno(path.as_bytes(), Errno::NOENT)) }
 }
 
 /// `None` where the way fails with one of the errors in `nothing`.
@@ -172,13 +173,4 @@ fn reachable<'a>(
         }
         Err(other) => Err(other),
     }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut path = directory.to_vec();
-    if !path.ends_with(b"/") {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-    path
 }

@@ -1,10 +1,11 @@
 //! Mounted file systems as one tree, with paths resolved the way the kernel does: symbolic links of one
 //! file system may lead into another, and never out of the guest.
 
-use std::rc::Rc;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use guestd_api::{Failure, GuestString, Value};
-use libimage::fs::ext::{Ext, Kind, Listing, PathError};
+use libimage::fs::system::{FileSystem, FsError, Kind, Node, Result as FsResult};
 use rustix::io::Errno;
 
 use super::devices::Device;
@@ -14,6 +15,8 @@ use super::{Refusal, Served, aside};
 const MAX_LINKS: usize = 40;
 /// The longest path that the kernel takes, in bytes.
 pub(super) const MAX_PATH: usize = 4095;
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 1 << 20;
 /// The longest name in a directory, in bytes.
 const MAX_NAME: usize = 255;
 
@@ -31,36 +34,68 @@ pub(super) struct Mount {
     pub(super) point: Vec<u8>,
     /// The option that it was mounted with, if any: an appliance that takes over mounts it the same way.
     pub(super) options: GuestString,
-    fs: Ext,
+    fs: Arc<dyn FileSystem>,
 }
 
-/// A path without symbolic links in it, and the file system that holds it.
+/// Something in one of the mounted file systems.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Which of the mounts.
+    mount: usize,
+    node: Node,
+}
+
+/// Where a path leads when all symbolic links are followed.
 pub(super) struct Found<'a> {
-    fs: &'a Ext,
-    inside: Vec<u8>,
-    /// What is there; `None` if only the directory around it exists.
-    pub(super) kind: Option<Kind>,
-    /// The path in the whole tree.
+    vfs: &'a Vfs,
+    /// What is there and what kind of thing it is; `None` if only the directory around it exists.
+    there: Option<(Place, Kind)>,
+    /// The path in the whole tree, without symbolic links.
     pub(super) path: Vec<u8>,
     /// The path as it was asked for, which is how errors name it.
     asked: Vec<u8>,
 }
 
-impl Found<'_> {
-    pub(super) fn list(&self) -> Served<Rc<Listing>> {
-        self.fs.list(&self.inside).map_err(|e| answer(e, &self.asked))
+/// A name in a directory, and what it leads to.
+pub(super) struct Named {
+    pub(super) name: Vec<u8>,
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+}
+
+impl<'a> Found<'a> {
+    /// What kind of thing is there, if anything.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        self.there.map(|(_, kind)| kind)
     }
 
-    pub(super) fn read_link(&self) -> Served<Vec<u8>> {
-        self.fs.read_link(&self.inside).map_err(|e| answer(e, &self.asked))
+    /// What is there; an error if nothing.
+    pub(super) fn place(&self) -> Served<Place> {
+        self.there.map(|(place, _)| place).ok_or_else(|| errno(&self.asked, Errno::NOENT))
+    }
+
+    /// Asks its file system about it.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&'a dyn FileSystem, Node) -> FsResult<T>) -> Served<T> {
+        let place = self.place()?;
+        question(&*self.vfs.mounts[place.mount].fs, place.node).map_err(|e| answer(e, &self.asked))
     }
 
     pub(super) fn size(&self) -> Served<u64> {
-        self.fs.size(&self.inside).map_err(|e| answer(e, &self.asked))
+        Ok(self.ask(|fs, node| fs.attributes(node))?.size)
     }
 
+    /// Reads a whole file into `sink`, piece by piece.
     pub(super) fn read_file(&self, sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> Served<()> {
-        self.fs.read_file(&self.inside, sink).map_err(|e| answer(e, &self.asked))
+        let mut buffer = vec![0; PIECE];
+        let mut offset = 0;
+        loop {
+            let count = self.ask(|fs, node| fs.read(node, offset, &mut buffer))?;
+            if count == 0 {
+                return Ok(());
+            }
+            sink(&buffer[..count]).map_err(|source| Failure::io(&self.asked, &source))?;
+            offset += count as u64;
+        }
     }
 }
 
@@ -76,17 +111,15 @@ impl Vfs {
         options: &GuestString,
     ) -> Served<Value> {
         let point = self.mount_point(target)?;
-        let content = device.content()?;
-        match content.as_ref().map(|c| c.kind.as_str()) {
-            Some("ext2" | "ext3" | "ext4") => {}
-            Some(other) => return aside(format!("{} holds {other}", device.name)),
-            None => return aside(format!("{} holds no known file system", device.name)),
-        }
+        let Some(content) = device.content()? else {
+            return aside(format!("{} holds no known file system", device.name));
+        };
         let device_name = GuestString::from(device.name.clone());
         if self.mounts.iter().any(|m| m.device == device_name && m.point == point) {
             return aside(format!("{} is mounted there already", device.name));
         }
-        let fs = Ext::open(device.block()?).or_else(|e| aside(e.to_string()))?;
+        let opened = libimage::fs::open(&content.kind, device.block()?);
+        let fs = opened.or_else(|e| aside(format!("{}: {e}", device.name)))?;
         self.mounts.push(Mount { device: device_name, point, options: options.clone(), fs });
         Ok(Value::Void)
     }
@@ -104,7 +137,7 @@ impl Vfs {
             };
         }
         let found = self.resolve(path, true)?;
-        match found.kind {
+        match found.kind() {
             Some(Kind::Directory) => Ok(found.path),
             Some(_) => Err(Failure::new(format!("{target}: mount point is not a directory"))
                 .with_errno(Errno::NOTDIR.raw_os_error())
@@ -122,7 +155,7 @@ impl Vfs {
             }
             None => {
                 let place = self.resolve(what.as_bytes(), true)?;
-                if place.kind.is_none() {
+                if place.kind().is_none() {
                     return Err(errno(what.as_bytes(), Errno::NOENT));
                 }
                 self.mounts.iter().rposition(|m| m.point == place.path)
@@ -156,68 +189,115 @@ impl Vfs {
         // What is still to be walked, last component first.
         let mut ahead: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
         let mut here: Vec<u8> = Vec::new();
-        let mut kind = Some(Kind::Directory);
+        // The directories that the walk went down through; what was come to, if it is no directory.
+        let mut above = vec![self.top()?];
+        let mut end = None;
         let mut links = 0;
         while let Some(name) = ahead.pop() {
-            // Whatever is walked from is a directory.
-            kind = Some(Kind::Directory);
             match &name[..] {
                 b"." => continue,
                 b".." => {
                     here.truncate(here.iter().rposition(|&b| b == b'/').unwrap_or(0));
+                    above.truncate((above.len() - 1).max(1));
                     continue;
                 }
                 name if name.len() > MAX_NAME => return Err(errno(path, Errno::NAMETOOLONG)),
                 _ => {}
             }
-            kind = self.lookup(&here, &name, path)?;
-            let directory = here.len();
+            let directory = (here.len(), *above.last().unwrap_or(&above[0]));
             here.push(b'/');
             here.extend_from_slice(&name);
+            let found = self.child(directory.1, &here, &name).map_err(|e| answer(e, path))?;
             let last = ahead.is_empty();
-            match kind {
-                Some(Kind::Symlink) if !last || follow => {
+            match found {
+                Some((place, Kind::Symlink)) if !last || follow => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(errno(path, Errno::LOOP));
                     }
-                    let target = self.found(here.clone(), kind, path)?.read_link()?;
-                    here.truncate(if target.starts_with(b"/") { 0 } else { directory });
+                    let target = self.mounts[place.mount].fs.read_link(place.node);
+                    let target = target.map_err(|e| answer(e, path))?;
+                    if target.starts_with(b"/") {
+                        here.clear();
+                        above.truncate(1);
+                    } else {
+                        here.truncate(directory.0);
+                    }
                     ahead.extend(components(&target).rev().map(<[u8]>::to_vec));
-                    // A link to the root or to where it lies is a link to a directory.
-                    kind = Some(Kind::Directory);
                 }
-                Some(Kind::Directory) => {}
+                Some((place, Kind::Directory)) => above.push(place),
                 Some(_) if !last => return Err(errno(path, Errno::NOTDIR)),
                 None if !last => return Err(errno(path, Errno::NOENT)),
-                _ => {}
+                other => end = Some(other),
             }
         }
         if here.is_empty() {
             here.push(b'/');
         }
-        self.found(here, kind, path)
+        let there = end.unwrap_or_else(|| above.last().map(|&place| (place, Kind::Directory)));
+        Ok(Found { vfs: self, there, path: here, asked: path.to_vec() })
     }
 
-    /// What is in a directory that `find` came to; `path` has no links in it.
-    pub(super) fn list(&self, path: &[u8], asked: &[u8]) -> Served<Rc<Listing>> {
-        self.found(path.to_vec(), Some(Kind::Directory), asked)?.list()
+    /// The root of the latest of the mounts at `/`.
+    fn top(&self) -> Served<Place> {
+        match self.mounts.iter().rposition(|m| m.point == b"/") {
+            Some(mount) => Ok(self.root_of(mount)),
+            None => aside("nothing is mounted there"),
+        }
     }
 
-    /// What `name` is in `directory`, which is a path without links and without a slash at its end.
-    fn lookup(&self, directory: &[u8], name: &[u8], asked: &[u8]) -> Served<Option<Kind>> {
-        let around = if directory.is_empty() { b"/" } else { directory };
-        Ok(self.list(around, asked)?.get(name).copied())
+    fn root_of(&self, mount: usize) -> Place {
+        Place { mount, node: self.mounts[mount].fs.root() }
     }
 
-    /// Says which file system holds a path that has no links in it: of those mounted at or above it, the
-    /// latest, which hides what was there before.
-    fn found(&self, path: Vec<u8>, kind: Option<Kind>, asked: &[u8]) -> Served<Found<'_>> {
-        let holder = self.mounts.iter().rev().find_map(|m| Some((m, inside(&path, &m.point)?)));
-        let Some((mount, rest)) = holder else { return aside("nothing is mounted there") };
-        let inside = if rest.is_empty() { b"/".to_vec() } else { rest.to_vec() };
-        Ok(Found { fs: &mount.fs, inside, kind, path, asked: asked.to_vec() })
+    /// What `name` is in a directory; `path` is its path in the whole tree.
+    fn child(&self, directory: Place, path: &[u8], name: &[u8]) -> FsResult<Option<(Place, Kind)>> {
+        let fs = &self.mounts[directory.mount].fs;
+        let Some(node) = fs.lookup(directory.node, name)? else { return Ok(None) };
+        let kind = fs.attributes(node)?.kind;
+        Ok(Some((self.covered(Place { mount: directory.mount, node }, path), kind)))
     }
+
+    /// What is seen at a path: what was found there, or what was mounted over it later.
+    fn covered(&self, place: Place, path: &[u8]) -> Place {
+        let later = self.mounts.iter().rposition(|m| m.point == path).filter(|&mount| mount > place.mount);
+        later.map_or(place, |mount| self.root_of(mount))
+    }
+
+    /// What is in a directory whose path in the whole tree is `path`; errors name it as `asked`.
+    pub(super) fn list(&self, directory: Place, path: &[u8], asked: &[u8]) -> Served<Vec<Named>> {
+        let fs = &self.mounts[directory.mount].fs;
+        let mut names = Vec::new();
+        let listed = fs.list(directory.node, &mut |entry| {
+            names.push((entry.name.to_vec(), entry.node, entry.kind));
+            ControlFlow::Continue(())
+        });
+        listed.map_err(|e| answer(e, asked))?;
+        let named = names.into_iter().map(|(name, node, kind)| {
+            let place = Place { mount: directory.mount, node };
+            match kind {
+                Some(kind) if kind != Kind::Directory => Ok(Named { name, place, kind }),
+                Some(kind) => {
+                    let place = self.covered(place, &join(path, &name));
+                    Ok(Named { name, place, kind })
+                }
+                None => {
+                    Ok(Named { name, place, kind: fs.attributes(node).map_err(|e| answer(e, asked))?.kind })
+                }
+            }
+        });
+        named.collect()
+    }
+}
+
+/// A name in a directory.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = directory.to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
 }
 
 /// The rest of `path` below `point`, with its leading slash; `None` if it does not lie below.
@@ -240,10 +320,10 @@ pub(super) fn errno(path: &[u8], errno: Errno) -> Refusal {
     Failure::io(path, &errno.into()).into()
 }
 
-fn answer(error: PathError, path: &[u8]) -> Refusal {
+fn answer(error: FsError, path: &[u8]) -> Refusal {
     match error {
-        PathError::Errno(source) => Failure::io(path, &source).into(),
-        PathError::NotServed(why) => Refusal::StepAside(why),
+        FsError::Errno(source) => errno(path, source),
+        other => Refusal::StepAside(other.to_string()),
     }
 }
 
