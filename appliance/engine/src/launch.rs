@@ -18,6 +18,7 @@ use libimage::volume;
 use crate::backend::{Backend, Died, Drive, LaunchError, LaunchSpec, LogSink, Machine};
 use crate::build::{self, Appliance};
 use crate::kvm::Kvm;
+use crate::network::{self, Passt};
 use crate::rpc::{Client, exchange_memory};
 use crate::tcg::Tcg;
 use crate::uml::Uml;
@@ -79,6 +80,8 @@ pub struct Settings {
     pub memory_mib: u32,
     /// Processors, where the back-end can have more than one.
     pub cpus: u8,
+    /// The guest reaches what this user can reach over the network. Needs passt.
+    pub network: bool,
     /// Words for the kernel's command line.
     pub append: Vec<String>,
     /// Where the kernel's messages go.
@@ -87,7 +90,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { choice: Choice::Auto, memory_mib: 512, cpus: 1, append: Vec::new(), console: None }
+        Settings {
+            choice: Choice::Auto,
+            memory_mib: 512,
+            cpus: 1,
+            network: false,
+            append: Vec::new(),
+            console: None,
+        }
     }
 }
 
@@ -126,6 +136,9 @@ pub enum Error {
     /// The machine could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// It was to have a network, and there is none.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// It ended before it answered.
     #[error(transparent)]
     Died(#[from] Died),
@@ -144,6 +157,8 @@ pub struct Running {
     backend: &'static str,
     client: Client,
     machine: Mutex<Box<dyn Machine>>,
+    /// After the machine, which uses it.
+    _network: Option<Passt>,
 }
 
 /// Boots the appliance with `disks`. `notice` is told, in a line, which back-end runs
@@ -176,6 +191,8 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
         read_only: true,
         block_size: 512,
     });
+    let network = settings.network.then(Passt::start).transpose()?;
+    let (frames, passt) = network.unzip();
     let spec = LaunchSpec {
         initrd,
         cmdline: settings.append,
@@ -183,13 +200,16 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
         cpus: settings.cpus,
         disks: drives,
         spare_slots: SPARE_SLOTS,
+        network: frames,
         raid6,
         console: settings.console,
     };
     let mut machine = backend.launch(spec)?;
     let stream = machine.rpc().map_err(|e| Error::Silent { backend: backend.name(), source: e.into() })?;
     match Client::with_exchange(stream, exchange) {
-        Ok(client) => Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine) }),
+        Ok(client) => {
+            Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine), _network: passt })
+        }
         Err(error) => {
             // If it died, how it died says more than that it does not answer.
             machine.wait(LAST_WORDS);
@@ -290,7 +310,8 @@ fn find_qemu() -> Result<PathBuf, String> {
         .ok_or_else(|| "QEMU is not installed (package qemu-system-x86)".to_owned())
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// The program of that name, where programs are looked for.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }

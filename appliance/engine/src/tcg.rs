@@ -1,7 +1,7 @@
 //! The `tcg` back-end: QEMU's system emulator, without KVM.
 //!
 //! It runs anywhere QEMU does and any kernel at all, ten times slower than the others. Disks are ours over
-//! vhost-user; the port is QEMU's own, with a socket of ours behind it.
+//! vhost-user; the port and the network device are QEMU's own, with sockets of ours behind them.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vmm_mini::virtio::device::VirtioDevice;
+use vmm_mini::virtio::net::MTU;
 use vmm_mini::virtio::transport::vhost_user::Server;
 
-use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
+use crate::backend::{Backend, GUEST_MAC, LaunchError, LaunchSpec, Machine, RPC_PORT};
 use crate::devices::Disks;
 use crate::log::KernelLog;
 use crate::process::{Process, at_end, inherited, open};
@@ -91,6 +92,15 @@ impl Backend for Tcg {
         arguments.option("-device", "virtio-serial-pci,disable-legacy=on");
         arguments.option("-device", format!("virtserialport,chardev=rpc,name={RPC_PORT}"));
         keep.push(OwnedFd::from(theirs));
+        if let Some(stream) = spec.network {
+            arguments.option("-netdev", format!("socket,id=net,fd={}", stream.as_raw_fd()));
+            let mac = GUEST_MAC.map(|byte| format!("{byte:02x}")).join(":");
+            // Without a ROM to boot from.
+            let device =
+                format!("virtio-net-pci,netdev=net,mac={mac},host_mtu={MTU},romfile=,disable-legacy=on");
+            arguments.option("-device", device);
+            keep.push(OwnedFd::from(stream));
+        }
 
         let failed = |source| LaunchError::Process { program: "QEMU", source };
         let (log, output) = io::pipe().map_err(failed)?;
