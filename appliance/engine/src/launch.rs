@@ -76,6 +76,8 @@ impl Choice {
 pub struct Settings {
     /// The back-end.
     pub choice: Choice,
+    /// The program of the `tcg` back-end, if not the one that is installed.
+    pub hypervisor: Option<PathBuf>,
     /// Guest memory in MiB.
     pub memory_mib: u32,
     /// Processors, where the back-end can have more than one.
@@ -92,6 +94,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             choice: Choice::Auto,
+            hypervisor: None,
             memory_mib: 512,
             cpus: 1,
             network: false,
@@ -168,7 +171,13 @@ pub struct Running {
 /// When no back-end works here, or the machine does not come up. Nothing keeps running then.
 pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>)) -> Result<Running, Error> {
     let appliance = Appliance::installed()?;
-    let backend = choose(settings.choice, &appliance, notice)?;
+    let backend = choose(settings.choice, settings.hypervisor, &appliance, notice)?;
+    if backend.name() == "uml" && settings.cpus > 1 {
+        let cpus = settings.cpus;
+        notice(Notice::Detail(&format!(
+            "User-Mode Linux has one processor: it runs without the {cpus} asked for"
+        )));
+    }
     let initrd = if backend.name() == "uml" { appliance.uml_initrd() } else { appliance.pc_initrd() };
     let raid6 = disks.iter().any(|disk| may_hold_raid6(&disk.block));
     let named = |(index, disk): (usize, Disk)| Drive {
@@ -230,12 +239,14 @@ fn root_disk(appliance: &Appliance) -> Result<Arc<dyn Block>, Error> {
 
 fn choose(
     choice: Choice,
+    hypervisor: Option<PathBuf>,
     appliance: &Appliance,
     notice: &dyn Fn(Notice<'_>),
 ) -> Result<Box<dyn Backend>, Error> {
     let kvm = || Box::new(Kvm::new(appliance.pc_kernel())) as Box<dyn Backend>;
     let uml = || Box::new(Uml::new(appliance.uml_kernel())) as Box<dyn Backend>;
-    let tcg = || find_qemu().map(|qemu| Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>);
+    let qemu = || hypervisor.clone().map_or_else(find_qemu, Ok);
+    let tcg = || qemu().map(|qemu| Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>);
     match choice {
         Choice::Kvm => Ok(kvm()),
         Choice::Uml => uml_works().map(|()| uml()).map_err(Error::Choice),

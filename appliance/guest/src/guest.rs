@@ -224,6 +224,7 @@ impl Guest {
         let labels = drives.iter().enumerate().filter_map(label);
         let settings = launch::Settings {
             choice: config.choice(),
+            hypervisor: config.hv.as_ref().map(Into::into),
             memory_mib: config.memsize.try_into().unwrap_or(512),
             cpus: config.smp.try_into().unwrap_or(1),
             network: config.network,
