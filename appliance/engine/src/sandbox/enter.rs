@@ -102,7 +102,7 @@ fn steps(plan: &Plan) -> Step {
         furnish(world)?;
         change_root()?;
     }
-    give_up()?;
+    give_up(plan)?;
     arrange(plan)?;
     if let Some(limits) = &plan.limits
         && !limits.take_on()
@@ -228,7 +228,15 @@ fn change_root() -> Step {
     }
 }
 
-fn give_up() -> Step {
+fn give_up(plan: &Plan) -> Step {
+    if plan.limits.is_some() {
+        // In a namespace of its own it is nobody; here it may be root, which is to mean nothing after `execve`.
+        // Who may not do this has no privileges to give up.
+        for capability in 0..64 {
+            // SAFETY: a plain system call.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        }
+    }
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: plain system calls with a live struct.
     unsafe {

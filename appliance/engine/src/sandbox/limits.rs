@@ -190,3 +190,56 @@ fn filter() -> Vec<libc::sock_filter> {
 fn step(code: u32, yes: u8, no: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: yes, jf: no, k }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::TcpListener;
+    use std::os::fd::AsFd;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    /// What a shell can still do under the rules, and what it can do without them.
+    fn outcomes(limits: Option<Limits>, script: &str) -> String {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        // SAFETY: system calls alone, as `take_on` promises.
+        unsafe {
+            command.pre_exec(move || {
+                let Some(limits) = &limits else { return Ok(()) };
+                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+                if limits.take_on() { Ok(()) } else { Err(io::Error::last_os_error()) }
+            });
+        }
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn files_and_networks_are_out_of_reach() {
+        let (mine, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (given, secret) = (others.path().join("given"), others.path().join("secret"));
+        std::fs::write(&given, "given").unwrap();
+        std::fs::write(&secret, "secret").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let script = format!(
+            "try() {{ if \"$@\" >/dev/null 2>&1; then echo yes; else echo no; fi; }}
+             try cat {given}; try cp {given} {mine}/copy; try ls /usr/bin
+             try cat {secret}; try ls {others}; try cat /etc/passwd; try rm {secret}; try cp {given} {others}/new
+             try busybox nc -w 1 127.0.0.1 {port} </dev/null",
+            given = given.display(),
+            secret = secret.display(),
+            mine = mine.path().display(),
+            others = others.path().display(),
+        );
+        assert_eq!(outcomes(None, &script), "yes\n".repeat(9), "without rules everything works");
+        std::fs::write(&secret, "secret").unwrap();
+        let file = std::fs::File::open(&given).unwrap();
+        let limits = Limits::new(&[file.as_fd()], &[mine.path()]).unwrap();
+        let guarded = if limits.guards_files() { "no\n" } else { "yes\n" };
+        let expected = format!("{}{}no\n", "yes\n".repeat(3), guarded.repeat(5));
+        assert_eq!(outcomes(Some(limits), &script), expected);
+    }
+}
