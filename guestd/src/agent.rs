@@ -2,6 +2,7 @@
 
 use crate::disks::Disks;
 use crate::exchange::Exchange;
+use crate::network::NameServers;
 use crate::session::Session;
 use crate::tools::Tools;
 use guestd_api::Failure;
@@ -28,13 +29,22 @@ pub(crate) struct Agent {
     pub(crate) way: OnceLock<Option<Arc<Exchange>>>,
     /// What is known of volumes that lie on disks and of those that LVM may see.
     pub(crate) volumes: crate::volumes::Volumes,
-    /// How many programs of the guest run, which need /dev, /proc and /sys inside it.
-    pub(crate) guest_programs: Mutex<usize>,
+    /// The programs of the guest that run, and what was arranged for them.
+    pub(crate) guest_programs: Mutex<GuestPrograms>,
     /// What actions leave open for those after them.
     pub(crate) session: Session,
     /// True when whoever started the agent promises that `sysroot` is a guest although nothing is mounted
     /// on it.
     pub(crate) directory_is_guest: bool,
+}
+
+/// Programs of the guest need /dev, /proc and /sys inside it, and name servers if there is a network.
+#[derive(Default)]
+pub(crate) struct GuestPrograms {
+    /// How many run.
+    pub(crate) users: usize,
+    /// Shown to them.
+    pub(crate) name_servers: Option<NameServers>,
 }
 
 impl Agent {
@@ -55,7 +65,7 @@ impl Agent {
             umask: AtomicU32::new(0o022),
             way: OnceLock::new(),
             volumes: crate::volumes::Volumes::default(),
-            guest_programs: Mutex::new(0),
+            guest_programs: Mutex::default(),
             session: Session::default(),
             directory_is_guest,
         })

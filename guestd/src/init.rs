@@ -7,7 +7,7 @@
 use crate::agent::Agent;
 use crate::disks::Disks;
 use crate::tools::{self, Tools};
-use crate::{modules, run, serve};
+use crate::{modules, network, run, serve};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
@@ -57,6 +57,10 @@ fn boot_and_serve() -> io::Result<()> {
     let _ = mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID, None::<&CStr>);
     let sysroot = tools::prepare_sysroot()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+
+    if let Err(error) = network::set_up() {
+        let _ = writeln!(io::stderr(), "guestd: the network: {error}");
+    }
 
     let port = open_port()?;
     let tools = Tools::Disk { ready: Mutex::new(false), sysroot };

@@ -15,6 +15,7 @@ mod hive;
 mod init;
 mod journal;
 mod modules;
+mod network;
 mod probe;
 mod ptable;
 mod run;

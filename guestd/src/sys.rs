@@ -2,6 +2,7 @@
 
 use rustix::ioctl::{Getter, IntegerSetter, NoArg, Setter, ioctl};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -177,4 +178,68 @@ pub(crate) fn change_partition(disk: impl AsFd, number: i32, change: PartitionCh
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
+    let inner = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from(address).to_be() },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: both are plain data of 16 bytes, and any bytes are a `sockaddr`.
+    unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(inner) }
+}
+
+/// Gives a network interface its address, and switches it on. `socket` is any socket of its family.
+pub(crate) fn set_address(
+    socket: impl AsFd,
+    interface: &str,
+    address: Ipv4Addr,
+    mask: Ipv4Addr,
+) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: `ifreq` is plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    let room = request.ifr_name.len().saturating_sub(1);
+    if interface.is_empty() || interface.len() > room {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of an interface is too long"));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from.cast_signed();
+    }
+    for (number, address) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, mask)] {
+        request.ifr_ifru.ifru_addr = socket_address(address);
+        // SAFETY: both calls read a `struct ifreq` with an address in it, for the time of the call.
+        check(unsafe { libc::ioctl(fd, number, &raw const request) })?;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads a `struct ifreq` with flags in it, for the time of the call.
+    check(unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw const request) })
+}
+
+/// A way for packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) to: Ipv4Addr,
+    pub(crate) mask: Ipv4Addr,
+    /// Who takes them.
+    pub(crate) by: Ipv4Addr,
+}
+
+/// Adds a way over a gateway.
+pub(crate) fn add_route(socket: impl AsFd, route: Route) -> io::Result<()> {
+    // SAFETY: `rtentry` is plain data, for which zero, its pointer included, is a value.
+    let mut entry: libc::rtentry = unsafe { std::mem::zeroed() };
+    entry.rt_dst = socket_address(route.to);
+    entry.rt_genmask = socket_address(route.mask);
+    entry.rt_gateway = socket_address(route.by);
+    entry.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
+    // SAFETY: SIOCADDRT reads a `struct rtentry`, for the time of the call.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCADDRT, &raw const entry) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

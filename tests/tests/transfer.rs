@@ -7,14 +7,16 @@ use guestd_api::prelude::*;
 use libimage::format::raw::Raw;
 use libimage::storage::Memory;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use system_tests::fish::output_of;
+use system_tests::programs::peer;
 
 const MIB: u64 = 1 << 20;
 
-fn boot(size: u64) -> Running {
+fn boot(choice: Choice, size: u64) -> Running {
     let disk = Arc::new(Raw::new(Arc::new(Memory::new(size))));
-    let choice = Choice::from_environment().unwrap();
     let g = launch(
         vec![Disk { block: disk, read_only: false, block_size: 512 }],
         Settings { choice, ..Settings::default() },
@@ -58,8 +60,17 @@ impl Read for Portions<'_> {
 }
 
 #[test]
-fn streams_arrive_whole() {
-    let g = boot(200 * MIB);
+fn streams_arrive_whole_in_uml() {
+    streams_arrive_whole(Choice::Uml);
+}
+
+#[test]
+fn streams_arrive_whole_in_qemu() {
+    streams_arrive_whole(Choice::Tcg);
+}
+
+fn streams_arrive_whole(choice: Choice) {
+    let g = boot(choice, 200 * MIB);
     // Around the sizes of frames, pieces and windows.
     let piece = guestd_api::exchange::PIECE;
     for length in [0, 1, 511, 16_384, 65_536, 65_537, piece - 1, piece, piece + 1, 20 * piece + 777] {
@@ -120,7 +131,7 @@ fn streams_that_are_cut_short_cost_nothing_afterwards() {
             Ok(())
         }
     }
-    let g = boot(100 * MIB);
+    let g = boot(Choice::Uml, 100 * MIB);
     let bytes = noise(12 << 20, 3);
     g.upload(&bytes[..], "/x").unwrap();
     // Oftener than there are pieces: one that was lost each time would be missed.
@@ -142,4 +153,39 @@ fn streams_that_are_cut_short_cost_nothing_afterwards() {
     g.upload(&bytes[..], "/y").unwrap();
     assert_eq!(g.checksum("sha256", "/y").unwrap(), sha256(&bytes).as_str());
     g.shut_down().unwrap();
+}
+
+/// Trees, as scripts move them; what arrives is judged by the host's own tools.
+#[test]
+fn trees_arrive_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let (here, tree) = (directory.path(), directory.path().join("tree"));
+    std::fs::create_dir_all(tree.join("a/b")).unwrap();
+    for (name, length) in [("empty", 0), ("a/small", 100), ("a/b/odd", 1_234_567), ("a/b/large", 30 << 20)] {
+        std::fs::write(tree.join(name), noise(length, 9)).unwrap();
+    }
+    std::os::unix::fs::symlink("b/odd", tree.join("a/link")).unwrap();
+    let sums = |tree: &Path| {
+        let line = "find . -type f -exec sha256sum {} + -o -type l -printf '%p -> %l\\n' | sort";
+        peer("sh", &["-c", &format!("cd {} && {line}", tree.display())])
+    };
+    for backend in ["--backend=uml", "--backend=tcg"] {
+        let out = here.join(&backend[10..]);
+        std::fs::create_dir_all(out.join("tar")).unwrap();
+        let script = format!(
+            "scratch 200M\nrun\nmkfs ext4 /dev/sda\nmount /dev/sda /\ncopy-in {tree} /\ncopy-out /tree {out}\n\
+             tar-out /tree {out}/x.tar\ntgz-out /tree {out}/x.tgz\nmkdir /again\ntgz-in {out}/x.tgz /again\n\
+             download /again/a/b/large {out}/large\nupload {out}/large /large\nchecksum sha256 /large\n",
+            tree = tree.display(),
+            out = out.display()
+        );
+        let printed = output_of(&[backend], &script);
+        let large = std::fs::read(tree.join("a/b/large")).unwrap();
+        assert_eq!(printed.trim_end(), sha256(&large), "{backend}");
+        assert!(std::fs::read(out.join("large")).unwrap() == large, "{backend}");
+        assert_eq!(sums(&out.join("tree")), sums(&tree), "{backend}");
+        let (archive, unpacked) = (out.join("x.tar"), out.join("tar"));
+        peer("tar", &["-xf", archive.to_str().unwrap(), "-C", unpacked.to_str().unwrap()]);
+        assert_eq!(sums(&unpacked), sums(&tree), "{backend}");
+    }
 }

@@ -17,6 +17,9 @@ pub use crate::sandbox::Ended;
 /// Name of the port that the guest's agent opens.
 pub const RPC_PORT: &str = "org.diskwright.rpc";
 
+/// Address of the guest's network device.
+pub const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x64, 0x77, 0x01];
+
 /// Receives the guest kernel's console output as it comes.
 pub type LogSink = Box<dyn FnMut(&[u8]) + Send>;
 
@@ -47,6 +50,9 @@ pub struct LaunchSpec {
     pub disks: Vec<Drive>,
     /// Empty writable disks of 512-byte blocks, after the others. Their serials are `slot0`, `slot1`, ...
     pub spare_slots: usize,
+    /// The host's side of a network device, or none and no device: a stream of Ethernet frames, each after
+    /// its length in four bytes, big endian.
+    pub network: Option<UnixStream>,
     /// RAID-6 parity may be computed. Where it costs boot time, a machine without it boots faster, and
     /// panics when it touches RAID-6: set this when a disk may carry it.
     pub raid6: bool,

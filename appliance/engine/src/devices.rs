@@ -1,12 +1,15 @@
-//! The disks of a machine as virtio devices, the same for every back-end.
+//! The disks of a machine, and its network, as virtio devices, the same for every back-end.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use libimage::Block;
 use vmm_mini::virtio::blk::{Blk, BlkConfig};
+use vmm_mini::virtio::device::VirtioDevice;
+use vmm_mini::virtio::net::Net;
 
-use crate::backend::{Drive, LaunchError};
+use crate::backend::{Drive, GUEST_MAC, LaunchError};
 
 /// Block devices in the guest's order, and which of them are the spare slots.
 pub(crate) struct Disks {
@@ -45,4 +48,11 @@ impl Disks {
 fn device(config: BlkConfig, block: Option<Arc<dyn Block>>) -> Result<Arc<Blk>, LaunchError> {
     let what = format!("disk '{}'", config.serial);
     Blk::new(config, block).map(Arc::new).map_err(|source| LaunchError::Device { what, source })
+}
+
+/// The network device, when there is to be one.
+pub(crate) fn network(stream: Option<UnixStream>) -> Result<Option<Arc<dyn VirtioDevice>>, LaunchError> {
+    let device = |stream| Ok(Arc::new(Net::new(GUEST_MAC, stream)?) as Arc<dyn VirtioDevice>);
+    let failed = |source| LaunchError::Device { what: "the network device".into(), source };
+    stream.map(device).transpose().map_err(failed)
 }

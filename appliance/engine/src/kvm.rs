@@ -16,7 +16,7 @@ use vmm_mini::virtio::device::VirtioDevice;
 use vmm_mini::{Config, Exit, Vm};
 
 use crate::backend::{Backend, Ended, LaunchError, LaunchSpec, Machine, RPC_PORT};
-use crate::devices::Disks;
+use crate::devices::{Disks, network};
 use crate::log::{KernelLog, LogReader};
 
 /// Console output is dear (each byte leaves the guest), and so is what times or probes hardware that is
@@ -55,6 +55,7 @@ impl Backend for Kvm {
         let mut devices: Vec<Arc<dyn VirtioDevice>> = Vec::new();
         devices.extend(disks.devices.iter().map(|disk| Arc::clone(disk) as Arc<dyn VirtioDevice>));
         devices.push(Arc::new(console));
+        devices.extend(network(spec.network)?);
         let extra: String = spec.cmdline.iter().map(|word| format!(" {word}")).collect();
         let config = Config {
             memory_mib: u64::from(spec.memory_mib),

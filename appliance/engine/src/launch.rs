@@ -18,6 +18,7 @@ use libimage::volume;
 use crate::backend::{Backend, Died, Drive, LaunchError, LaunchSpec, LogSink, Machine};
 use crate::build::{self, Appliance};
 use crate::kvm::Kvm;
+use crate::network::{self, Passt};
 use crate::rpc::{Client, exchange_memory};
 use crate::tcg::Tcg;
 use crate::uml::Uml;
@@ -75,10 +76,14 @@ impl Choice {
 pub struct Settings {
     /// The back-end.
     pub choice: Choice,
+    /// The program of the `tcg` back-end, if not the one that is installed.
+    pub hypervisor: Option<PathBuf>,
     /// Guest memory in MiB.
     pub memory_mib: u32,
     /// Processors, where the back-end can have more than one.
     pub cpus: u8,
+    /// The guest reaches what this user can reach over the network. Needs passt.
+    pub network: bool,
     /// Words for the kernel's command line.
     pub append: Vec<String>,
     /// Where the kernel's messages go.
@@ -87,7 +92,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { choice: Choice::Auto, memory_mib: 512, cpus: 1, append: Vec::new(), console: None }
+        Settings {
+            choice: Choice::Auto,
+            hypervisor: None,
+            memory_mib: 512,
+            cpus: 1,
+            network: false,
+            append: Vec::new(),
+            console: None,
+        }
     }
 }
 
@@ -126,6 +139,9 @@ pub enum Error {
     /// The machine could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// It was to have a network, and there is none.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// It ended before it answered.
     #[error(transparent)]
     Died(#[from] Died),
@@ -144,6 +160,8 @@ pub struct Running {
     backend: &'static str,
     client: Client,
     machine: Mutex<Box<dyn Machine>>,
+    /// After the machine, which uses it.
+    _network: Option<Passt>,
 }
 
 /// Boots the appliance with `disks`. `notice` is told, in a line, which back-end runs
@@ -153,7 +171,13 @@ pub struct Running {
 /// When no back-end works here, or the machine does not come up. Nothing keeps running then.
 pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>)) -> Result<Running, Error> {
     let appliance = Appliance::installed()?;
-    let backend = choose(settings.choice, &appliance, notice)?;
+    let backend = choose(settings.choice, settings.hypervisor, &appliance, notice)?;
+    if backend.name() == "uml" && settings.cpus > 1 {
+        let cpus = settings.cpus;
+        notice(Notice::Detail(&format!(
+            "User-Mode Linux has one processor: it runs without the {cpus} asked for"
+        )));
+    }
     let initrd = if backend.name() == "uml" { appliance.uml_initrd() } else { appliance.pc_initrd() };
     let raid6 = disks.iter().any(|disk| may_hold_raid6(&disk.block));
     let named = |(index, disk): (usize, Disk)| Drive {
@@ -176,6 +200,8 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
         read_only: true,
         block_size: 512,
     });
+    let network = settings.network.then(Passt::start).transpose()?;
+    let (frames, passt) = network.unzip();
     let spec = LaunchSpec {
         initrd,
         cmdline: settings.append,
@@ -183,13 +209,16 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
         cpus: settings.cpus,
         disks: drives,
         spare_slots: SPARE_SLOTS,
+        network: frames,
         raid6,
         console: settings.console,
     };
     let mut machine = backend.launch(spec)?;
     let stream = machine.rpc().map_err(|e| Error::Silent { backend: backend.name(), source: e.into() })?;
     match Client::with_exchange(stream, exchange) {
-        Ok(client) => Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine) }),
+        Ok(client) => {
+            Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine), _network: passt })
+        }
         Err(error) => {
             // If it died, how it died says more than that it does not answer.
             machine.wait(LAST_WORDS);
@@ -210,12 +239,14 @@ fn root_disk(appliance: &Appliance) -> Result<Arc<dyn Block>, Error> {
 
 fn choose(
     choice: Choice,
+    hypervisor: Option<PathBuf>,
     appliance: &Appliance,
     notice: &dyn Fn(Notice<'_>),
 ) -> Result<Box<dyn Backend>, Error> {
     let kvm = || Box::new(Kvm::new(appliance.pc_kernel())) as Box<dyn Backend>;
     let uml = || Box::new(Uml::new(appliance.uml_kernel())) as Box<dyn Backend>;
-    let tcg = || find_qemu().map(|qemu| Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>);
+    let qemu = || hypervisor.clone().map_or_else(find_qemu, Ok);
+    let tcg = || qemu().map(|qemu| Box::new(Tcg::new(qemu, appliance.pc_kernel())) as Box<dyn Backend>);
     match choice {
         Choice::Kvm => Ok(kvm()),
         Choice::Uml => uml_works().map(|()| uml()).map_err(Error::Choice),
@@ -290,7 +321,8 @@ fn find_qemu() -> Result<PathBuf, String> {
         .ok_or_else(|| "QEMU is not installed (package qemu-system-x86)".to_owned())
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// The program of that name, where programs are looked for.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file())
 }

@@ -8,6 +8,7 @@ mod devices;
 pub mod kvm;
 pub mod launch;
 mod log;
+mod network;
 mod process;
 mod processor;
 pub mod rpc;

@@ -50,7 +50,7 @@ impl Machine for Process {
     }
 
     fn confinement(&self) -> &'static str {
-        if self.child.is_confined() { "namespaces of its own" } else { "a process group with a watchdog" }
+        self.child.confinement()
     }
 }
 

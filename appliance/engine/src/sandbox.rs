@@ -3,12 +3,14 @@
 //! Where the host allows it, the process gets namespaces of its own: it sees no network, no other
 //! process, and of the file system only programs and libraries, plus a private memory file system that
 //! vanishes with it. It is the first process of its PID namespace and dies with the thread that made it,
-//! so nothing of it can be left behind, however we end. Where namespaces are not allowed, a process
-//! group and a small watchdog do what they can.
+//! so nothing of it can be left behind, however we end. Where namespaces are not allowed, it is kept from
+//! files by Landlock and from networks by a filter of system calls; a process group and a small watchdog see
+//! to its end.
 
 #![allow(unsafe_code, reason = "clone, and system calls between it and execve, have no safe form")]
 
 mod enter;
+mod limits;
 mod world;
 
 pub(crate) use world::private_directory;
@@ -28,6 +30,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pi
 
 use crate::processor::Processor;
 use enter::{Plan, Pointers, STEPS};
+use limits::Limits;
 
 /// The first process of a PID namespace. It cannot be the program itself: the kernel spares a first
 /// process its own signals, and a UML that panics would try to abort for ever.
@@ -56,7 +59,7 @@ pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     /// A directory in which nothing is.
     pub(crate) empty: PathBuf,
-    /// For `TMPDIR`, when `/dev/shm` will not do.
+    /// For `TMPDIR`, where there is no `/dev/shm` of its own.
     pub(crate) temporary: Option<PathBuf>,
 }
 
@@ -78,9 +81,19 @@ pub(crate) struct Child {
 struct Shared {
     pidfd: OwnedFd,
     pid: Pid,
-    confined: bool,
+    hold: Hold,
     ended: Mutex<Option<Ended>>,
     changed: Condvar,
+}
+
+/// What holds a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Namespaces,
+    /// Landlock and the filter.
+    Limits,
+    /// On a kernel without Landlock.
+    Filter,
 }
 
 impl Child {
@@ -122,9 +135,13 @@ impl Child {
         let _ = pidfd_send_signal(&self.shared.pidfd, Signal::KILL);
     }
 
-    /// True when it runs in namespaces of its own.
-    pub(crate) fn is_confined(&self) -> bool {
-        self.shared.confined
+    /// What holds it, in a few words.
+    pub(crate) fn confinement(&self) -> &'static str {
+        match self.shared.hold {
+            Hold::Namespaces => "namespaces of its own",
+            Hold::Limits => "Landlock, a filter of system calls, and a watchdog",
+            Hold::Filter => "a filter of system calls, and a watchdog",
+        }
     }
 
     /// The process id, for messages.
@@ -165,7 +182,7 @@ impl Shared {
         };
         match status.and_then(|status| status.exit_status()) {
             // So a shell reports a signal, and the first process of a namespace is a shell.
-            Some(code @ 129..) if self.confined => Ended::Signalled(code - 128),
+            Some(code @ 129..) if self.hold == Hold::Namespaces => Ended::Signalled(code - 128),
             Some(code) => Ended::Exited(code),
             None => Ended::Signalled(
                 status.and_then(|status| status.terminating_signal()).unwrap_or(libc::SIGKILL),
@@ -180,29 +197,42 @@ fn start(
     arguments: &impl Fn(&Place) -> Vec<OsString>,
 ) -> io::Result<(Shared, Option<Group>)> {
     if let Ok((pid, pidfd)) = world::create(program.memory)
-        .and_then(|(world, place)| launch(&program, arguments(&place), Some(world), &place))
+        .and_then(|(world, place)| launch(&program, arguments(&place), Walls::World(world), &place))
     {
-        return Ok((Shared::new(pid, pidfd, true), None));
+        return Ok((Shared::new(pid, pidfd, Hold::Namespaces), None));
     }
     let (place, directory) = world::shared_place(program.memory)?;
     let mut group = Group::new(directory);
-    let (pid, pidfd) = launch(&program, arguments(&place), None, &place)?;
+    let files: Vec<_> = [&program.file].into_iter().chain(&program.keep).map(AsFd::as_fd).collect();
+    let limits = Limits::new(&files, &[&place.directory])?;
+    let hold = if limits.guards_files() { Hold::Limits } else { Hold::Filter };
+    let (pid, pidfd) = launch(&program, arguments(&place), Walls::Limits(limits), &place)?;
     group.guard(pid);
-    Ok((Shared::new(pid, pidfd, false), Some(group)))
+    Ok((Shared::new(pid, pidfd, hold), Some(group)))
 }
 
 impl Shared {
-    fn new(pid: Pid, pidfd: OwnedFd, confined: bool) -> Self {
-        Shared { pidfd, pid, confined, ended: Mutex::new(None), changed: Condvar::new() }
+    fn new(pid: Pid, pidfd: OwnedFd, hold: Hold) -> Self {
+        Shared { pidfd, pid, hold, ended: Mutex::new(None), changed: Condvar::new() }
     }
+}
+
+/// What is put around a process.
+enum Walls {
+    World(enter::World),
+    Limits(Limits),
 }
 
 fn launch(
     program: &Program,
     arguments: Vec<OsString>,
-    world: Option<enter::World>,
+    walls: Walls,
     place: &Place,
 ) -> io::Result<(Pid, OwnedFd)> {
+    let (world, limits) = match walls {
+        Walls::World(world) => (Some(world), None),
+        Walls::Limits(limits) => (None, Some(limits)),
+    };
     let null = std::fs::File::open("/dev/null")?;
     let (go_read, mut go_write) = io::pipe()?;
     let (mut status_read, status_write) = io::pipe()?;
@@ -223,6 +253,7 @@ fn launch(
     }
     let plan = Plan {
         world,
+        limits,
         program: c_string(OsString::from(runner))?,
         arguments: Pointers::new(arguments.map(c_string).collect::<io::Result<_>>()?),
         environment: Pointers::new(environment),

@@ -17,7 +17,7 @@ use vmm_mini::virtio::device::VirtioDevice;
 use vmm_mini::virtio::transport::vhost_user::Server;
 
 use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
-use crate::devices::Disks;
+use crate::devices::{Disks, network};
 use crate::log::KernelLog;
 use crate::process::{Process, at_end, inherited, open};
 use crate::sandbox::{Child, Place, Program, private_directory};
@@ -58,10 +58,12 @@ impl Backend for Uml {
         arguments.push(format!("initrd={}", inherited(&initrd)));
         let mut keep = vec![initrd];
         let mut servers = Vec::new();
-        let sockets = sockets(disks.devices.len() + 1)
-            .map_err(|source| LaunchError::Device { what: "sockets".into(), source })?;
-        let all = disks.devices.iter().map(|disk| Arc::clone(disk) as Arc<dyn VirtioDevice>).chain([console]);
-        for (number, (device, (listener, socket))) in all.zip(sockets).enumerate() {
+        let disk = |disk| Arc::clone(disk) as Arc<dyn VirtioDevice>;
+        let mut all: Vec<_> = disks.devices.iter().map(disk).chain([console]).collect();
+        all.extend(network(spec.network)?);
+        let sockets =
+            sockets(all.len()).map_err(|source| LaunchError::Device { what: "sockets".into(), source })?;
+        for (number, (device, (listener, socket))) in all.into_iter().zip(sockets).enumerate() {
             arguments.push(format!("virtio_uml.device={}:{}", inherited(&socket), device.device_id()));
             keep.push(socket);
             let server = Server::listen(format!("vhost-{number}"), listener, device);

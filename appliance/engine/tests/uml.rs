@@ -220,7 +220,7 @@ fn without_namespaces_killing_the_parent_leaves_nothing_either() {
         );
         return;
     }
-    kill_the_parent(&wrapper, Some("a process group with a watchdog"), None);
+    kill_the_parent(&wrapper, Some("Landlock, a filter of system calls, and a watchdog"), None);
     for delay in moments {
         kill_the_parent(&wrapper, None, delay);
     }

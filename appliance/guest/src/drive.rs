@@ -9,7 +9,7 @@ use libimage::Block;
 use libimage::filter::Watch;
 use libimage::format::Format;
 use libimage::format::qcow2::{CreateOptions, Qcow2};
-use libimage::open::{Image, OpenOptions};
+use libimage::open::{CacheMode, Image, OpenOptions};
 use libimage::storage::Memory;
 
 /// Bytes of the disk that stands for `/dev/null`.
@@ -34,7 +34,12 @@ impl Drive {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &str, format: Option<Format>, read_only: bool) -> libimage::Result<Self> {
-        let image = Image::open(path, OpenOptions { format, read_only, ..OpenOptions::default() })?;
+        Self::open_with(path, OpenOptions { format, read_only, ..OpenOptions::default() })
+    }
+
+    fn open_with(path: &str, options: OpenOptions) -> libimage::Result<Self> {
+        let read_only = options.read_only;
+        let image = Image::open(path, options)?;
         let block = Arc::new(Watch::new(image.block()));
         Ok(Drive { block, read_only, block_size: SECTOR, label: None, image: Some(image) })
     }
@@ -105,7 +110,11 @@ impl Added {
             Source::Scratch(size) => Drive::in_memory(*size, self.read_only),
             Source::File(path) => {
                 let format = self.format.as_deref().map(Format::by_name).transpose()?;
-                Drive::open(path, format, self.read_only)?
+                // What the appliance flushes is made durable, unless nobody would miss it.
+                let unsafe_ = self.cache.as_deref() == Some("unsafe");
+                let cache = if unsafe_ { CacheMode::Unsafe } else { CacheMode::Writeback };
+                let read_only = self.read_only;
+                Drive::open_with(path, OpenOptions { format, read_only, cache, ..OpenOptions::default() })?
             }
         };
         drive.block_size = self.block_size.unwrap_or(SECTOR);

@@ -209,9 +209,6 @@ impl Guest {
             }
             drives.push(drive);
         }
-        if self.config.borrow().network {
-            self.tell(Notice::Fallback("warning: this appliance has no network yet"));
-        }
         self.added.borrow_mut().clear();
         self.serve(drives);
         Ok(())
@@ -227,8 +224,10 @@ impl Guest {
         let labels = drives.iter().enumerate().filter_map(label);
         let settings = launch::Settings {
             choice: config.choice(),
+            hypervisor: config.hv.as_ref().map(Into::into),
             memory_mib: config.memsize.try_into().unwrap_or(512),
             cpus: config.smp.try_into().unwrap_or(1),
+            network: config.network,
             append: config.kernel_words().chain(labels).collect(),
             console: console.map(|show| Box::new(move |text: &[u8]| show(text)) as _),
         };

@@ -14,6 +14,7 @@ mod client;
 mod error;
 pub mod exchange;
 pub mod kind;
+pub mod network;
 mod server;
 pub mod structs;
 mod table;

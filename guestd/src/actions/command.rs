@@ -1,6 +1,7 @@
 //! Running the guest's own programs.
 
 use crate::agent::Agent;
+use crate::network::NameServers;
 use crate::task::Output;
 use crate::worker::Worker;
 use guestd_api::actions::command::Server;
@@ -17,8 +18,8 @@ const DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
 impl<'a> SystemDirectories<'a> {
     fn bind(worker: &'a Worker) -> Result<Self, Failure> {
         let agent: &Agent = &worker.agent;
-        let mut users = agent.guest_programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if *users == 0 {
+        let mut programs = agent.guest_programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if programs.users == 0 {
             for name in DIRECTORIES {
                 let inside = agent.sysroot.join(name);
                 // In a guest that has a link or nothing there, the program does without.
@@ -28,17 +29,19 @@ impl<'a> SystemDirectories<'a> {
                     return Err(Failure::io(format!("/{name}"), &error.into()));
                 }
             }
+            programs.name_servers = NameServers::show_in(&agent.sysroot);
         }
-        *users = users.saturating_add(1);
+        programs.users = programs.users.saturating_add(1);
         Ok(SystemDirectories(agent))
     }
 }
 
 impl Drop for SystemDirectories<'_> {
     fn drop(&mut self) {
-        let mut users = self.0.guest_programs.lock().unwrap_or_else(PoisonError::into_inner);
-        *users = users.saturating_sub(1);
-        if *users == 0 {
+        let mut programs = self.0.guest_programs.lock().unwrap_or_else(PoisonError::into_inner);
+        programs.users = programs.users.saturating_sub(1);
+        if programs.users == 0 {
+            programs.name_servers = None;
             unbind(self.0);
         }
     }

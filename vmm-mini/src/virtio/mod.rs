@@ -3,6 +3,7 @@
 pub mod blk;
 pub mod console;
 pub mod device;
+pub mod net;
 pub mod queue;
 pub mod rng;
 #[cfg(test)]

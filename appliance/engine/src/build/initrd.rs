@@ -11,13 +11,15 @@ use super::recipe;
 /// Writes the initramfs for one kernel. The agent finds in it:
 ///
 /// * `/modules/load`: names of the files in `/modules` to load at once, in this order;
-/// * `/modules/late/load`: the same for what the root image needs.
+/// * `/modules/late/load`: the same for what the root image needs;
+/// * `/modules/network/load`: and for a network device.
 pub(super) fn write(out: &Path, guestd: &Path, modules: &ModuleTree) -> Result<()> {
     let mut first = modules.closure(recipe::PCI_MODULES, false)?;
     let already: Vec<String> = first.iter().map(|m| m.name.clone()).collect();
     let rest = modules.closure(recipe::FIRST_MODULES, true)?;
     first.extend(rest.into_iter().filter(|m| !already.contains(&m.name)));
     let late = modules.closure(recipe::ROOT_MODULES, true)?;
+    let network = modules.closure(recipe::NETWORK_MODULES, true)?;
 
     let agent = fs::read(guestd).map_err(|e| Error::io("read", guestd, e))?;
     let mut archive = Cpio::new();
@@ -29,6 +31,7 @@ pub(super) fn write(out: &Path, guestd: &Path, modules: &ModuleTree) -> Result<(
     archive.file("init", 0o755, &agent);
     add(&mut archive, "modules", &first);
     add(&mut archive, "modules/late", &late);
+    add(&mut archive, "modules/network", &network);
     fs::write(out, archive.finish()).map_err(|e| Error::io("write", out, e))
 }
 

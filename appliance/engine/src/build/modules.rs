@@ -109,8 +109,29 @@ fn module_name(path: &Path) -> Option<String> {
     matches!(rest, "" | ".xz" | ".zst" | ".gz").then(|| stem.replace('-', "_"))
 }
 
-/// Reads a module file, through the system's decompressor where it is compressed.
+/// Reads a module file, through the system's decompressor where it is compressed; without its signature, which
+/// no kernel here insists on and every kernel takes long to verify.
 fn read_module(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = read_signed_module(path)?;
+    let length = unsigned_length(&bytes);
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Where the signature begins. At the very end there is a mark, before it twelve bytes whose last four are
+/// the length of the signature before those (linux/module_signature.h).
+fn unsigned_length(module: &[u8]) -> usize {
+    const MARK: &[u8] = b"~Module signature appended~\n";
+    const TRAILER: usize = 12;
+    let signed = || {
+        let rest = module.strip_suffix(MARK)?;
+        let length = usize::try_from(u32::from_be_bytes(*rest.last_chunk()?)).ok()?;
+        rest.len().checked_sub(TRAILER)?.checked_sub(length)
+    };
+    signed().unwrap_or(module.len())
+}
+
+fn read_signed_module(path: &Path) -> Result<Vec<u8>> {
     let program = match path.extension().and_then(|e| e.to_str()) {
         Some("xz") => "xz",
         Some("zst") => "zstd",
@@ -130,4 +151,22 @@ fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unsigned_length;
+
+    #[test]
+    fn signatures_are_found_and_nothing_else() {
+        let signed = |length: u32| {
+            let trailer = [&[0; 8][..], &length.to_be_bytes(), b"~Module signature appended~\n"].concat();
+            [&b"module"[..], &b"signature"[..], &trailer].concat()
+        };
+        assert_eq!(unsigned_length(&signed(9)), 6);
+        assert_eq!(unsigned_length(b"module"), 6);
+        // A length that cannot be is no signature.
+        assert_eq!(unsigned_length(&signed(1000)), signed(1000).len());
+        assert_eq!(unsigned_length(b"~Module signature appended~\n"), 28);
+    }
 }

@@ -91,6 +91,8 @@ pub(super) const LEFT_OUT_PACKAGES: &[&str] = &[
 pub(super) const FIRST_MODULES: &[&str] = &["virtio_blk", "virtio_console"];
 /// Only where virtio comes over PCI.
 pub(super) const PCI_MODULES: &[&str] = &["virtio_pci"];
+/// What a network device needs.
+pub(super) const NETWORK_MODULES: &[&str] = &["virtio_net"];
 /// What mounting the root image needs.
 pub(super) const ROOT_MODULES: &[&str] = &["squashfs"];
 
@@ -156,7 +158,6 @@ pub(super) const TOOL_MODULES: &[&str] = &[
     "crc32_generic",
     "crc32c_generic",
     "libcrc32c",
-    "virtio_net",
     "virtio_rng",
     "virtio_balloon",
 ];

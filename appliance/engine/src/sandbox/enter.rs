@@ -9,10 +9,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::ptr::{null, null_mut};
 
+use super::limits::Limits;
+
 /// Everything the new process needs, prepared before it is born.
 pub(super) struct Plan {
     /// A world of its own is made: namespaces, and a file system with nothing but what is listed.
     pub(super) world: Option<World>,
+    /// Otherwise these hold it.
+    pub(super) limits: Option<Limits>,
     pub(super) program: CString,
     pub(super) arguments: Pointers,
     pub(super) environment: Pointers,
@@ -61,7 +65,7 @@ impl Pointers {
 }
 
 /// What failed, as the parent reports it.
-pub(super) const STEPS: [&str; 8] = [
+pub(super) const STEPS: [&str; 9] = [
     "follow its parent",
     "map its user",
     "mount its own root",
@@ -69,6 +73,7 @@ pub(super) const STEPS: [&str; 8] = [
     "change to its root",
     "give up privileges",
     "arrange its descriptors",
+    "limit itself",
     "run the program",
 ];
 
@@ -78,7 +83,7 @@ type Step = Result<(), u32>;
 pub(super) fn enter(plan: &Plan) -> ! {
     let step = match steps(plan) {
         Err(step) => step,
-        Ok(()) => 7,
+        Ok(()) => 8,
     };
     // SAFETY: plain system calls on descriptors and memory that the plan owns; the buffer outlives them.
     unsafe {
@@ -97,8 +102,13 @@ fn steps(plan: &Plan) -> Step {
         furnish(world)?;
         change_root()?;
     }
-    give_up()?;
+    give_up(plan)?;
     arrange(plan)?;
+    if let Some(limits) = &plan.limits
+        && !limits.take_on()
+    {
+        return Err(7);
+    }
     // SAFETY: the strings and the null-terminated arrays live in the plan.
     unsafe {
         libc::execve(
@@ -107,7 +117,7 @@ fn steps(plan: &Plan) -> Step {
             plan.environment.pointers.as_ptr(),
         );
     }
-    Err(7)
+    Err(8)
 }
 
 /// Dies with the thread that made it, and finds out whether that has ended already.
@@ -218,7 +228,15 @@ fn change_root() -> Step {
     }
 }
 
-fn give_up() -> Step {
+fn give_up(plan: &Plan) -> Step {
+    if plan.limits.is_some() {
+        // In a namespace of its own it is nobody; here it may be root, which is to mean nothing after `execve`.
+        // Who may not do this has no privileges to give up.
+        for capability in 0..64 {
+            // SAFETY: a plain system call.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        }
+    }
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: plain system calls with a live struct.
     unsafe {

@@ -62,22 +62,24 @@ pub(super) fn create(memory: u64) -> io::Result<(World, Place)> {
     Ok((world, place))
 }
 
-/// Makes a private directory on the host, and looks for a file system that can hold `memory` bytes of
-/// guest. Answers the directory a second time: whoever has it removes it.
+/// Makes a private directory on the host, in a file system that can hold `memory` bytes of guest. Answers it
+/// a second time: whoever has it removes it.
 pub(super) fn shared_place(memory: u64) -> io::Result<(Place, PathBuf)> {
-    let temporary = roomy_directory(memory)?;
-    let directory = private_directory()?;
+    let directory = private_directory_in(&roomy_directory(memory)?)?;
     let empty = directory.join("empty");
     if let Err(error) = std::fs::create_dir(&empty) {
         let _ = std::fs::remove_dir_all(&directory);
         return Err(error);
     }
-    Ok((Place { directory: directory.clone(), empty, temporary }, directory))
+    Ok((Place { directory: directory.clone(), empty, temporary: Some(directory.clone()) }, directory))
 }
 
 /// Makes a directory that only we can enter, in the place for temporary files.
 pub(crate) fn private_directory() -> io::Result<PathBuf> {
-    let base = std::env::temp_dir();
+    private_directory_in(&std::env::temp_dir())
+}
+
+fn private_directory_in(base: &Path) -> io::Result<PathBuf> {
     for attempt in 0..100u32 {
         let path = base.join(format!("diskwright-{}-{attempt}", std::process::id()));
         match std::fs::DirBuilder::new().mode(0o700).create(&path) {
@@ -90,13 +92,13 @@ pub(crate) fn private_directory() -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
 }
 
-/// Guest memory is an executable mapping of a file: `None` for `/dev/shm`, else where instead.
-fn roomy_directory(memory: u64) -> io::Result<Option<PathBuf>> {
+/// Guest memory is an executable mapping of a file, which is best in `/dev/shm`.
+fn roomy_directory(memory: u64) -> io::Result<PathBuf> {
     for path in ["/dev/shm", "/tmp", "/var/tmp"] {
         let Ok(stat) = statvfs(path) else { continue };
         let room = stat.f_bavail.saturating_mul(stat.f_frsize);
         if room >= memory && !stat.f_flag.contains(StatVfsMountFlags::NOEXEC) {
-            return Ok((path != "/dev/shm").then(|| PathBuf::from(path)));
+            return Ok(PathBuf::from(path));
         }
     }
     let mebibytes = memory >> 20;

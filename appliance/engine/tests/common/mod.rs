@@ -90,6 +90,7 @@ pub fn spec(initrd: &Path) -> LaunchSpec {
         cpus: 1,
         disks: Vec::new(),
         spare_slots: 0,
+        network: None,
         raid6: false,
         console: None,
     }

@@ -19,7 +19,7 @@ actions! {
 
     /// Set the number of processors of the appliance.
     ///
-    /// From 1 to 255. Holds for the next launch, where the back-end can have more than one.
+    /// From 1 to 255. Holds for the next launch. User-Mode Linux has one in any case, and says so with `-v`.
     ///
     ///     set-smp 2
     fn set_smp(smp: Int) -> Void { aliases: &["smp"] };
@@ -31,7 +31,9 @@ actions! {
 
     /// Set whether the appliance is to have a network.
     ///
-    /// Holds for the next launch.
+    /// Holds for the next launch, and needs the package passt. Programs of the guest then reach what you can
+    /// reach, this host under 169.254.2.2; nobody reaches the guest. Their `/etc/resolv.conf` is the appliance's
+    /// while they run.
     ///
     ///     set-network true
     fn set_network(network: Bool) -> Void { aliases: &["network"] };
@@ -75,7 +77,8 @@ actions! {
 
     /// Set where an appliance is searched.
     ///
-    /// Kept for scripts; an appliance is found in its cache.
+    /// Has no effect, and is kept for scripts: an appliance is found in its cache, or where
+    /// `DISKWRIGHT_APPLIANCE` says.
     ///
     ///     set-path /usr/lib/guestfs
     fn set_path(searchpath: OptString) -> Void { aliases: &["path"] };
@@ -99,7 +102,8 @@ actions! {
 
     /// Set the hypervisor.
     ///
-    /// The program that emulates a machine where nothing better runs.
+    /// The program that emulates a machine for the back-end `tcg`; others have none. It is shut in with the
+    /// system's programs, so that what it needs must lie below `/usr`.
     ///
     ///     set-hv /usr/bin/qemu-system-x86_64
     fn set_hv(hv: String) -> Void { aliases: &["hv"] };
@@ -193,7 +197,7 @@ actions! {
 
     /// Set whether the appliance is in a process group of its own.
     ///
-    /// Kept for scripts: signals for a terminal never reach the appliance.
+    /// Has no effect, and is kept for scripts: the appliance always is, and signals for a terminal never reach it.
     ///
     ///     set-pgroup true
     fn set_pgroup(pgroup: Bool) -> Void { aliases: &["pgroup"] };
@@ -205,7 +209,7 @@ actions! {
 
     /// Set whether a process watches over the appliance.
     ///
-    /// Kept for scripts: the appliance always ends with its parent.
+    /// Has no effect, and is kept for scripts: the appliance always ends with its parent.
     ///
     ///     set-recovery-proc true
     fn set_recovery_proc(recoveryproc: Bool) -> Void { aliases: &["recovery_proc"] };
@@ -217,7 +221,7 @@ actions! {
 
     /// Set whether SELinux is on in the appliance.
     ///
-    /// It is not; the value is kept for scripts.
+    /// Has no effect, and is kept for scripts: it is not.
     ///
     ///     set-selinux true
     fn set_selinux(selinux: Bool) -> Void { aliases: &["selinux"], deprecated_by: Some("selinux_relabel") };
@@ -229,7 +233,7 @@ actions! {
 
     /// Set whether the appliance's console is the terminal.
     ///
-    /// The value is kept for scripts.
+    /// Has no effect, and is kept for scripts: the console is shown with `-v`.
     ///
     ///     set-direct false
     fn set_direct(direct: Bool) -> Void { aliases: &["direct"], deprecated_by: Some("set_verbose") };
@@ -241,7 +245,8 @@ actions! {
 
     /// Set the directory for temporary files.
     ///
-    /// An empty word stands for `TMPDIR`, or `/tmp`.
+    /// An empty word stands for `TMPDIR`, or `/tmp`. The appliance itself keeps nothing in files: writes to
+    /// read-only disks stay in memory.
     ///
     ///     set-tmpdir /tmp
     fn set_tmpdir(tmpdir: OptString) -> Void { aliases: &["tmpdir"] };
@@ -253,7 +258,7 @@ actions! {
 
     /// Set the directory for cached files.
     ///
-    /// An empty word stands for `TMPDIR`, or `/var/tmp`.
+    /// An empty word stands for `TMPDIR`, or `/var/tmp`. The appliance's own cache is where `DISKWRIGHT_CACHE` says.
     ///
     ///     set-cachedir /var/tmp
     fn set_cachedir(cachedir: OptString) -> Void { aliases: &["cachedir"] };

@@ -10,7 +10,8 @@ actions! {
     /// Only before the launch. The first disk is `/dev/sda`, the next `/dev/sdb`. `readonly:true` never writes to
     /// the file; `format:raw` keeps a guest from choosing the format by what it writes. `label:NAME` lets the disk
     /// be named `/dev/disk/guestfs/NAME` as well. `discard:enable` fails where the image cannot give space
-    /// back, `discard:besteffort` does not. `blocksize` is 512 or 4096.
+    /// back, `discard:besteffort` does not. `blocksize` is 512 or 4096. With `cachemode:unsafe` nobody waits until
+    /// data is safe from a power cut; `writeback` is usual. `iface` and `name` have no effect, and are kept for scripts.
     ///
     ///     add-drive disk.qcow2 format:qcow2 readonly:true
     fn add_drive(filename: String) opt AddDriveOptions {

@@ -32,7 +32,7 @@ pub(super) fn edit(
     // Of a link, what it leads to: the link stays.
     let path = guest.realpath(path.clone())?;
     let before = guest.read_file(path.clone())?;
-    let after = through_editor("EDITOR", "vi", &before)?;
+    let after = through_editor(guest, "EDITOR", "vi", &before)?;
     if after == before {
         return Ok(Flow::Go);
     }
@@ -94,7 +94,7 @@ pub(super) fn hexedit(
         }
         before.extend(piece);
     }
-    let after = through_editor("HEXEDITOR", "hexedit", &before)?;
+    let after = through_editor(guest, "HEXEDITOR", "hexedit", &before)?;
     if after.len() != before.len() {
         bail!(
             "hexedit: the editor changed the size from {} to {} bytes: nothing was written",
@@ -121,9 +121,10 @@ pub(super) fn hexedit(
 }
 
 /// What an editor makes of some bytes.
-fn through_editor(variable: &str, usual: &str, before: &[u8]) -> Result<Vec<u8>> {
+fn through_editor(guest: &guest::Guest, variable: &str, usual: &str, before: &[u8]) -> Result<Vec<u8>> {
     let editor = environment::get(variable).unwrap_or_else(|| usual.into());
-    let mut copy = tempfile::Builder::new().prefix("guestfish-").tempfile()?;
+    let mut copy =
+        tempfile::Builder::new().prefix("guestfish-").tempfile_in(guest.get_tmpdir()?.as_os_str())?;
     copy.write_all(before)?;
     copy.flush()?;
     let mut line = editor.clone();

@@ -45,7 +45,9 @@ pub(super) fn display(
     // Viewers go by the ending of the name.
     let ending = name.rsplit_once('.').map(|(_, ending)| ending).filter(|ending| !ending.contains('/'));
     let suffix = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
-    let mut copy = tempfile::Builder::new().prefix("guestfish-").suffix(&suffix).tempfile()?;
+    let directory = session.guest.get_tmpdir()?;
+    let mut copy =
+        tempfile::Builder::new().prefix("guestfish-").suffix(&suffix).tempfile_in(directory.as_os_str())?;
     session.guest.download(path, copy.as_file_mut())?;
     let mut line = environment::get("GUESTFISH_DISPLAY_IMAGE").unwrap_or_else(|| "display".into());
     line.push(" \"$1\"");
