@@ -15,7 +15,7 @@ use libimage::error::describe;
 
 use crate::drive::{Added, Drive, Source};
 use crate::handle::{self, Config};
-use crate::inspect::System;
+use crate::inspect::{self, System};
 use crate::served::Served;
 
 /// Whether guests are read directly.
@@ -160,6 +160,16 @@ impl Guest {
     pub fn boot(&self) -> Result<()> {
         let served = self.served("launch")?;
         served.boot(&|notice| self.tell(notice)).map(drop)
+    }
+
+    /// Looks for operating systems, and remembers them for the `inspect-` actions. Nothing stays mounted.
+    ///
+    /// # Errors
+    /// When the devices cannot be listed.
+    pub fn inspect(&self) -> Result<Vec<System>> {
+        let systems = inspect::inspect(self)?;
+        self.systems.replace(Some(Rc::new(systems.clone())));
+        Ok(systems)
     }
 
     /// Whether the guest was launched.

@@ -1,6 +1,7 @@
 //! What is mounted before the work begins: a device that was named, or the operating system found.
 
 use anyhow::{Context, Result, bail};
+use guest::Guest;
 use guest::inspect::{self, System};
 use guestd_api::prelude::*;
 
@@ -43,13 +44,13 @@ impl MountSpec {
     }
 }
 
-/// Finds the one operating system of a guest and mounts it; what could not be mounted of it is told on
+/// Finds the one operating system of a guest, which is then known to its actions, and mounts it; what could not be mounted of it is told on
 /// standard error.
 ///
 /// # Errors
 /// When there is none, or more than one.
-pub fn mount_system(guest: &dyn Actions, read_only: bool, program: &str) -> Result<System> {
-    let mut systems = inspect::inspect(guest)?;
+pub fn mount_system(guest: &Guest, read_only: bool, program: &str) -> Result<System> {
+    let mut systems = guest.inspect()?;
     let system = match systems.len() {
         0 => bail!("no operating system was found on this disk"),
         1 => systems.remove(0),

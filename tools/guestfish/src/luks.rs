@@ -6,7 +6,7 @@ use guestd_api::{Error, find};
 
 use crate::keys::Keys;
 
-/// Opens every encrypted partition or volume.
+/// Opens every encrypted partition, and then every encrypted volume: those may lie in the partitions.
 ///
 /// # Errors
 /// When no key fits, or somebody should be asked and does not answer.
@@ -15,15 +15,42 @@ pub(crate) fn open_all(guest: &dyn Actions, keys: &Keys) -> Result<()> {
     if devices.is_empty() {
         devices = guest.list_devices()?;
     }
-    for device in devices {
-        let device = device.to_string();
-        match guest.vfs_type(&device) {
-            Ok(kind) if kind == "crypto_LUKS" || kind == "BitLocker" => open(guest, keys, &device)?,
-            Ok(_) | Err(Error::Action { .. }) => {}
-            Err(other) => return Err(other.into()),
-        }
+    let opened = open_encrypted(guest, keys, &devices)?;
+    if opened || any_physical_volume(guest, &devices)? {
+        guest.lvm_scan(true)?;
+        open_encrypted(guest, keys, &guest.lvs()?)?;
     }
     Ok(())
+}
+
+fn any_physical_volume(guest: &dyn Actions, devices: &[GuestString]) -> Result<bool> {
+    for device in devices {
+        if kind_of(guest, device)? == "LVM2_member" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is in a device, if that can be told.
+fn kind_of(guest: &dyn Actions, device: &GuestString) -> Result<GuestString> {
+    match guest.vfs_type(device) {
+        Err(Error::Action { .. }) => Ok(GuestString::default()),
+        other => Ok(other?),
+    }
+}
+
+/// Opens those of the devices that are encrypted. Returns whether there were any.
+fn open_encrypted(guest: &dyn Actions, keys: &Keys, devices: &[GuestString]) -> Result<bool> {
+    let mut opened = false;
+    for device in devices {
+        let kind = kind_of(guest, device)?;
+        if kind == "crypto_LUKS" || kind == "BitLocker" {
+            open(guest, keys, &device.to_string())?;
+            opened = true;
+        }
+    }
+    Ok(opened)
 }
 
 fn open(guest: &dyn Actions, keys: &Keys, device: &str) -> Result<()> {
@@ -46,7 +73,9 @@ fn open(guest: &dyn Actions, keys: &Keys, device: &str) -> Result<()> {
         }
     }
     match failed {
-        Some(error) => bail!("could not find key to open LUKS encrypted {device}: {error}"),
+        Some(error) => bail!(
+            "could not find key to open LUKS encrypted {device}.\n\nTry using --key on the command line.\n\nOriginal error: {error} (0)"
+        ),
         None => Ok(()),
     }
 }

@@ -20,6 +20,7 @@ mod shell;
 mod streams;
 mod trace;
 mod uri;
+mod windows;
 mod words;
 
 use std::process::ExitCode;

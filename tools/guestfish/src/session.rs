@@ -194,7 +194,7 @@ impl Session {
         let system = mount_system(&self.guest, read_only, "guestfish")?;
         if show {
             println!("Operating system: {}", system.product_name.as_deref().unwrap_or("unknown"));
-            for (point, device) in &system.mountpoints {
+            for (point, device) in system.mounts() {
                 println!("{device} mounted on {point}");
             }
         }

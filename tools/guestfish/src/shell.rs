@@ -14,7 +14,7 @@ use guestd_api::{ArgError, CommandSpec, GuestString, find};
 use crate::local::{self, Flow};
 use crate::progress::Bar;
 use crate::session::Session;
-use crate::{environment, help, json, print, streams, trace, words};
+use crate::{environment, help, json, print, streams, trace, windows, words};
 
 /// Runs the commands of a command line, which stand between colons; false when one failed.
 pub(crate) fn run_command_line(session: &mut Session, arguments: &[OsString]) -> bool {
@@ -56,7 +56,8 @@ pub(crate) fn run_script(session: &mut Session, file: Option<&Path>) -> Result<b
             let file = File::open(path).with_context(|| path.display().to_string())?;
             Box::new(BufReader::new(file))
         }
-        None => Box::new(BufReader::new(streams::Unbuffered)),
+        // Nothing is read ahead: keys and uploads go on where the script stands.
+        None => Box::new(BufReader::with_capacity(1, streams::Unbuffered)),
     };
     let mut shell = Shell::new(Some(reader));
     while let Some(line) = shell.next_line(session)? {
@@ -291,6 +292,8 @@ impl Shell {
         out: &mut dyn Write,
     ) -> Result<()> {
         let mut ask = |name: &str| session.keys.ask(name).map_err(|error| cli::error::chain(&error));
+        let translated = windows::translated(&session.guest, command, arguments)?;
+        let arguments = translated.as_deref().unwrap_or(arguments);
         let request =
             command.parse(arguments, &mut ask).map_err(|error| wrong_words(command, typed, &error))?;
         let mut input = match &request.input {

@@ -44,13 +44,15 @@ impl Host<'_> {
         })
     }
 
-    fn of_windows<T>(&self, root: &GuestString, ask: impl FnOnce(&Windows) -> Option<T>) -> Done<T> {
-        let answer = self.of(root, |system| system.windows.as_ref().map(ask))?;
-        match answer {
-            Some(Some(answer)) => Ok(answer),
-            Some(None) => Err(Failure::new("it was not found in this Windows")),
-            None => Err(Failure::new("not a Windows guest, or systemroot could not be determined")),
-        }
+    /// Asks a Windows; `what` is said where there is none, or nothing of the kind in it.
+    fn of_windows<T>(
+        &self,
+        root: &GuestString,
+        what: &str,
+        ask: impl FnOnce(&Windows) -> Option<T>,
+    ) -> Done<T> {
+        let answer = self.of(root, |system| system.windows.as_ref().and_then(ask))?;
+        answer.ok_or_else(|| Failure::new(format!("not a Windows guest, or {what}")))
     }
 }
 
@@ -60,8 +62,7 @@ impl Server for Host<'_> {
     }
 
     fn inspect_os(&self) -> Done<Vec<GuestString>> {
-        let systems = inspect::inspect(self.guest).map_err(failed)?;
-        self.guest.systems.replace(Some(Rc::new(systems)));
+        self.guest.inspect().map_err(failed)?;
         self.inspect_get_roots()
     }
 
@@ -82,11 +83,11 @@ impl Server for Host<'_> {
     }
 
     fn inspect_get_major_version(&self, root: GuestString) -> Done<i32> {
-        self.of(&root, |s| s.numbers.0)
+        self.of(&root, |s| s.numbers().0)
     }
 
     fn inspect_get_minor_version(&self, root: GuestString) -> Done<i32> {
-        self.of(&root, |s| s.numbers.1)
+        self.of(&root, |s| s.numbers().1)
     }
 
     fn inspect_get_product_name(&self, root: GuestString) -> Done<GuestString> {
@@ -118,18 +119,12 @@ impl Server for Host<'_> {
     }
 
     fn inspect_get_mountpoints(&self, root: GuestString) -> Done<Vec<(GuestString, GuestString)>> {
-        let pair = |(point, device): &(String, String)| (point.as_str().into(), device.as_str().into());
-        self.of(&root, |s| s.mountpoints.iter().map(pair).collect())
+        let pair = |(point, device): (String, String)| (point.into(), device.into());
+        self.of(&root, |s| s.mount_points().into_iter().map(pair).collect())
     }
 
     fn inspect_get_filesystems(&self, root: GuestString) -> Done<Vec<GuestString>> {
-        self.of(&root, |s| {
-            let mut devices: Vec<GuestString> =
-                s.mountpoints.iter().map(|(_, d)| d.as_str().into()).collect();
-            devices.sort();
-            devices.dedup();
-            devices
-        })
+        self.of(&root, |s| s.file_systems().into_iter().map(Into::into).collect())
     }
 
     fn inspect_get_drive_mappings(&self, root: GuestString) -> Done<Vec<(GuestString, GuestString)>> {
@@ -137,25 +132,10 @@ impl Server for Host<'_> {
         self.of(&root, |s| s.windows.iter().flat_map(|w| &w.drives).map(pair).collect())
     }
 
-    fn inspect_get_icon(&self, root: GuestString, _: InspectGetIconOptions) -> Done<Vec<u8>> {
-        use guestd_api::prelude::*;
-        self.of(&root, |_| ())?;
-        // Where distributions have put the picture that stands for them.
-        const ICONS: [&str; 5] = [
-            "/etc/favicon.png",
-            "/usr/share/icons/hicolor/48x48/apps/fedora-logo-icon.png",
-            "/usr/share/pixmaps/redhat/shadowman-transparent.png",
-            "/usr/share/pixmaps/debian-logo.png",
-            "/usr/share/icons/gnome/24x24/places/ubuntu-logo.png",
-        ];
-        const MAX_ICON: i64 = 2 << 20;
-        for path in ICONS {
-            let there = self.guest.is_file(path, Default::default()).unwrap_or(false);
-            if there && self.guest.filesize(path).map_err(failed)? <= MAX_ICON {
-                return self.guest.read_file(path).map_err(failed);
-            }
-        }
-        Ok(Vec::new())
+    fn inspect_get_icon(&self, root: GuestString, opts: InspectGetIconOptions) -> Done<Vec<u8>> {
+        let system = self.of(&root, System::clone)?;
+        let (favicon, high) = (opts.favicon.unwrap_or(true), opts.highquality.unwrap_or(false));
+        inspect::icon(self.guest, &system, favicon, high).map_err(failed)
     }
 
     fn inspect_list_applications(&self, root: GuestString) -> Done<Vec<Application>> {
@@ -199,22 +179,24 @@ impl Server for Host<'_> {
     }
 
     fn inspect_get_windows_systemroot(&self, root: GuestString) -> Done<GuestString> {
-        self.of_windows(&root, |w| Some(w.system_root.as_str().into()))
+        self.of_windows(&root, "systemroot could not be determined", |w| Some(w.system_root.as_str().into()))
     }
 
     fn inspect_get_windows_software_hive(&self, root: GuestString) -> Done<GuestString> {
-        self.of_windows(&root, |w| w.software_hive.as_deref().map(Into::into))
+        self.of_windows(&root, "software hive not found", |w| w.software_hive.as_deref().map(Into::into))
     }
 
     fn inspect_get_windows_system_hive(&self, root: GuestString) -> Done<GuestString> {
-        self.of_windows(&root, |w| w.system_hive.as_deref().map(Into::into))
+        self.of_windows(&root, "system hive not found", |w| w.system_hive.as_deref().map(Into::into))
     }
 
     fn inspect_get_windows_current_control_set(&self, root: GuestString) -> Done<GuestString> {
-        self.of_windows(&root, |w| w.control_set.as_deref().map(Into::into))
+        self.of_windows(&root, "CurrentControlSet could not be determined", |w| {
+            w.control_set.as_deref().map(Into::into)
+        })
     }
 
     fn inspect_get_windows_group_policy(&self, root: GuestString) -> Done<bool> {
-        self.of_windows(&root, |w| Some(w.group_policy))
+        self.of_windows(&root, "systemroot could not be determined", |w| Some(w.group_policy))
     }
 }

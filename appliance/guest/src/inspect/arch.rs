@@ -6,6 +6,9 @@ use std::io::{self, Read, Write};
 
 use guestd_api::prelude::*;
 use guestd_api::{Error, Failure, Result};
+use rustix::io::Errno;
+
+use super::is_dir;
 
 /// How much of a file is looked at.
 const HEAD: usize = 3 << 20;
@@ -18,17 +21,19 @@ const CPIO_HEADER: usize = 110;
 /// # Errors
 /// When the file cannot be read, or nothing in it tells.
 pub fn file_architecture(guest: &dyn Actions, path: &str) -> Result<String> {
+    let failed = |why: String| Error::Action { action: "file_architecture", failure: Failure::new(why) };
+    let unknown = || failed(format!("unknown architecture: {path}"));
     let mut head = Head(Vec::new());
     match guest.download(path, &mut head) {
         // It had enough.
         Err(_) if head.0.len() == HEAD => {}
+        Err(Error::Action { failure, .. }) if failure.errno == Errno::NOENT.raw_os_error() => {
+            return Err(failed(format!("lstat: {failure}")));
+        }
+        Err(Error::Action { .. }) if is_dir(guest, path)? => return Err(unknown()),
         done => done?,
     }
     let head = head.0;
-    let unknown = || Error::Action {
-        action: "file_architecture",
-        failure: Failure::new(format!("unknown architecture: {path}")),
-    };
     of_bytes(&head).map(str::to_owned).ok_or_else(unknown)
 }
 
@@ -190,6 +195,7 @@ fn cpio_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::Write;
 
     fn elf(machine: u16) -> Vec<u8> {
@@ -241,5 +247,15 @@ mod tests {
         pe.resize(0x3c, 0);
         pe.extend(0xffff_fff0_u32.to_le_bytes());
         assert_eq!(of_bytes(&pe), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_surprise(
+            start in prop::sample::select(vec![&b"\x7fELF"[..], b"MZ", b"070701", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b""]),
+            rest in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'0'), Just(b'f')], 0..300),
+        ) {
+            of_bytes(&[start, &rest].concat());
+        }
     }
 }

@@ -1,15 +1,21 @@
 //! Finds the operating systems in a guest and how their file systems belong together.
 //!
 //! Written over the actions, so that the direct readers and an appliance serve it alike. Everything that
-//! is read comes from the guest and is only ever shown or used as the name of something to look for.
+//! is read comes from the guest and is only ever shown or used as the name of something to look for: a file that
+//! is odd, damaged or hostile tells nothing, and ends nothing.
 
 mod apps;
 mod arch;
 mod fstab;
-mod linux;
+mod icon;
+mod merge;
+mod names;
 mod osinfo;
 mod packages;
+mod registry;
 mod release;
+mod text;
+mod unix;
 mod windows;
 
 use guestd_api::prelude::*;
@@ -17,13 +23,12 @@ use guestd_api::{Error, Result};
 
 pub use apps::applications;
 pub use arch::file_architecture;
+pub use icon::icon;
 pub use windows::Windows;
 
 /// File systems that hold no operating system and cannot be mounted.
 const NOT_MOUNTED: [&str; 6] =
     ["swap", "unknown", "crypto_LUKS", "LVM2_member", "linux_raid_member", "BitLocker"];
-/// More than any release file or fstab needs; a larger one is not one.
-const MAX_TEXT: i64 = 1 << 20;
 
 /// An operating system that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,25 +43,53 @@ pub struct System {
     pub product_name: Option<String>,
     /// `Client` or `Server`, of Windows.
     pub variant: Option<String>,
-    /// The version as the release file has it.
-    pub version: Option<String>,
-    /// Major and minor version, 0 where unknown.
-    pub numbers: (i32, i32),
+    /// Major and minor version.
+    pub version: Option<(i32, i32)>,
     /// The build, where builds have names.
     pub build_id: Option<String>,
     /// The architecture of its programs.
     pub arch: Option<String>,
     /// The host name.
     pub hostname: Option<String>,
-    /// Where its file systems belong: mount point and device, in the order in which to mount them.
-    pub mountpoints: Vec<(String, String)>,
+    /// What its table of file systems mounts: mount point and device, the table's last line first.
+    mountpoints: Vec<(String, String)>,
+    /// All devices of that table, also those that are not mounted.
+    filesystems: Vec<String>,
     /// Entries of its table of file systems that lead nowhere.
     pub missing: Vec<String>,
     /// What only Windows has.
     pub windows: Option<Windows>,
+    /// The program `dnf` is installed.
+    has_dnf: bool,
 }
 
 impl System {
+    /// Major and minor version, 0 where unknown.
+    pub fn numbers(&self) -> (i32, i32) {
+        self.version.unwrap_or((0, 0))
+    }
+
+    /// Where its file systems belong: mount point and device, the last line of its table first. Without a table
+    /// that is the root alone.
+    pub fn mount_points(&self) -> Vec<(String, String)> {
+        if self.mountpoints.is_empty() && self.filesystems.is_empty() {
+            return vec![("/".to_owned(), self.root.clone())];
+        }
+        self.mountpoints.clone()
+    }
+
+    /// The same, ordered so that a directory is there before what is mounted in it.
+    pub fn mounts(&self) -> Vec<(String, String)> {
+        let mut points = self.mount_points();
+        points.sort_by_key(|(point, _)| point.split('/').filter(|part| !part.is_empty()).count());
+        points
+    }
+
+    /// The devices that belong to it, the last line of its table first.
+    pub fn file_systems(&self) -> Vec<String> {
+        if self.filesystems.is_empty() { vec![self.root.clone()] } else { self.filesystems.clone() }
+    }
+
     /// The format of its packages: `deb`, `rpm`, ...
     pub fn package_format(&self) -> Option<&'static str> {
         packages::format(self.distro.as_deref()?)
@@ -64,7 +97,7 @@ impl System {
 
     /// The program that manages its packages: `apt`, `dnf`, ...
     pub fn package_management(&self) -> Option<&'static str> {
-        packages::management(self.distro.as_deref()?, self.numbers.0)
+        packages::management(self.distro.as_deref()?, self.numbers().0, self.has_dnf)
     }
 
     /// What libosinfo may call it.
@@ -73,54 +106,59 @@ impl System {
     }
 }
 
+/// What a file system is to an operating system.
+enum Role {
+    Root(System),
+    /// It holds `/usr`, and tells something about the system that it is a part of.
+    Usr(System),
+    /// A part that tells nothing: `/boot`, `/var`, data.
+    Other,
+}
+
 /// Looks at every file system. Nothing stays mounted.
 ///
 /// # Errors
 /// When the devices cannot be listed. A file system that cannot be mounted is no error: it is not a root.
 pub fn inspect(guest: &dyn Actions) -> Result<Vec<System>> {
+    guest.umount_all()?;
     let filesystems = guest.list_filesystems()?;
-    let mut systems: Vec<System> = Vec::new();
+    let mut roles = Vec::new();
     for (device, kind) in &filesystems {
         if NOT_MOUNTED.iter().any(|not| kind == *not) {
             continue;
         }
-        guest.umount_all()?;
         let device = device.to_string();
-        match guest.mount_ro(device.as_str(), "/") {
+        match mount_to_look(guest, &device, kind) {
             Ok(()) => {}
             Err(Error::Action { .. }) => continue,
             Err(other) => return Err(other),
         }
-        // A default subvolume is found under two names, the second being its own.
-        let own_name = |system: &System| is_subvolume(&device, &system.root);
-        if let Some(system) = look(guest, &device, &filesystems)? {
-            match systems.iter_mut().find(|found| own_name(found) && same(found, &system)) {
-                Some(found) => *found = system,
-                None => systems.push(system),
-            }
+        // Whatever goes wrong on one file system, the others are looked at.
+        match look(guest, &device, &filesystems) {
+            Ok(Some(role)) => roles.push(role),
+            Ok(None) | Err(Error::Action { .. }) => {}
+            Err(other) => return Err(other),
         }
+        guest.umount_all()?;
     }
-    guest.umount_all()?;
-    Ok(systems)
+    Ok(merge::systems(roles))
 }
 
-fn is_subvolume(mountable: &str, device: &str) -> bool {
-    mountable.strip_prefix("btrfsvol:").and_then(|rest| rest.strip_prefix(device)).is_some()
-}
-
-fn same(one: &System, other: &System) -> bool {
-    one.distro == other.distro && one.hostname == other.hostname && one.product_name == other.product_name
-}
-
-fn look(
-    guest: &dyn Actions,
-    device: &str,
-    filesystems: &[(GuestString, GuestString)],
-) -> Result<Option<System>> {
-    if linux::is_root(guest)? {
-        return linux::look(guest, device, filesystems).map(Some);
+fn mount_to_look(guest: &dyn Actions, device: &str, kind: &GuestString) -> Result<()> {
+    if *kind != "ufs" {
+        return guest.mount_ro(device, "/");
     }
-    windows::look(guest, device)
+    // Of the many kinds of it, FreeBSD has one and the other two have another.
+    guest
+        .mount_vfs("ro,ufstype=ufs2", "ufs", device, "/")
+        .or_else(|_| guest.mount_vfs("ro,ufstype=44bsd", "ufs", device, "/"))
+}
+
+fn look(guest: &dyn Actions, device: &str, filesystems: &fstab::Devices) -> Result<Option<Role>> {
+    match unix::look(guest, device, filesystems)? {
+        None => windows::look(guest, device),
+        found => Ok(found),
+    }
 }
 
 /// Mounts a system that was found, the way it would do it itself.
@@ -130,7 +168,7 @@ fn look(
 pub fn mount(guest: &dyn Actions, system: &System, read_only: bool) -> Result<Vec<String>> {
     let mut failed = Vec::new();
     guest.umount_all()?;
-    for (point, device) in &system.mountpoints {
+    for (point, device) in system.mounts() {
         let mounted = match read_only {
             true => guest.mount_ro(device.as_str(), point.as_str()),
             false => guest.mount(device.as_str(), point.as_str()),
@@ -155,28 +193,19 @@ fn is_file(guest: &dyn Actions, path: &str) -> Result<bool> {
     answered(guest.is_file(path, IsFileOptions::default().followsymlinks(true)))
 }
 
+/// The same, and no link to one.
+fn is_plain_dir(guest: &dyn Actions, path: &str) -> Result<bool> {
+    answered(guest.is_dir(path, Default::default()))
+}
+
+fn is_plain_file(guest: &dyn Actions, path: &str) -> Result<bool> {
+    answered(guest.is_file(path, Default::default()))
+}
+
 /// What a damaged file system does not tell is not there.
 fn answered(answer: Result<bool>) -> Result<bool> {
     match answer {
         Err(Error::Action { .. }) => Ok(false),
         other => other,
-    }
-}
-
-/// The text of a file, or nothing if there is none that could be one.
-fn read_text(guest: &dyn Actions, path: &str) -> Result<String> {
-    if !is_file(guest, path)? {
-        return Ok(String::new());
-    }
-    let read = || {
-        if guest.filesize(path)? > MAX_TEXT {
-            return Ok(Vec::new());
-        }
-        guest.read_file(path)
-    };
-    match read() {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(Error::Action { .. }) => Ok(String::new()),
-        Err(other) => Err(other),
     }
 }

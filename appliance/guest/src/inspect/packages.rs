@@ -3,14 +3,13 @@
 /// The format of a distribution's packages.
 pub(super) fn format(distro: &str) -> Option<&'static str> {
     Some(match distro {
-        "fedora" | "meego" | "redhat-based" | "centos" | "rhel" | "rocky" | "almalinux" | "mageia"
-        | "mandriva" | "suse-based" | "opensuse" | "sles" | "scientificlinux" | "oraclelinux"
-        | "altlinux" | "pldlinux" | "openmandriva" | "kylin" | "neokylin" | "openeuler" => "rpm",
-        "debian" | "ubuntu" | "linuxmint" | "kalilinux" => "deb",
+        "fedora" | "meego" | "redhat-based" | "centos" | "rhel" | "rocky" | "almalinux" | "circle"
+        | "mageia" | "mandriva" | "suse-based" | "opensuse" | "sles" | "scientificlinux" | "oraclelinux"
+        | "altlinux" | "openmandriva" | "neokylin" | "openeuler" => "rpm",
+        "debian" | "ubuntu" | "linuxmint" | "kalilinux" | "kylin" => "deb",
         "archlinux" => "pacman",
         "gentoo" => "ebuild",
         "pardus" => "pisi",
-        "netbsd" | "openbsd" => "pkgsrc",
         "alpinelinux" => "apk",
         "voidlinux" => "xbps",
         _ => return None,
@@ -18,28 +17,27 @@ pub(super) fn format(distro: &str) -> Option<&'static str> {
 }
 
 /// The program that manages them.
-pub(super) fn management(distro: &str, major: i32) -> Option<&'static str> {
+pub(super) fn management(distro: &str, major: i32, has_dnf: bool) -> Option<&'static str> {
     Some(match distro {
-        "fedora" if major >= 22 => "dnf",
-        "fedora" | "meego" | "kylin" | "neokylin" => "yum",
+        "fedora" if major >= 22 && has_dnf => "dnf",
+        "fedora" if major >= 1 => "yum",
+        "meego" => "yum",
+        "neokylin" | "openmandriva" | "openeuler" => "dnf",
         "redhat-based" | "centos" | "rhel" | "scientificlinux" | "oraclelinux" | "rocky" | "almalinux"
-        | "openeuler" => match major {
+        | "circle" => match major {
             8.. => "dnf",
             5..8 => "yum",
-            // Not known which: the old one would be wrong more often.
-            0 => "yum",
-            _ => "up2date",
+            2..5 => "up2date",
+            _ => return None,
         },
-        "debian" | "ubuntu" | "linuxmint" | "kalilinux" | "altlinux" => "apt",
+        "debian" | "ubuntu" | "linuxmint" | "kalilinux" | "altlinux" | "kylin" => "apt",
         "archlinux" => "pacman",
         "gentoo" => "portage",
         "pardus" => "pisi",
         "mandriva" | "mageia" => "urpmi",
-        "openmandriva" => "dnf",
         "suse-based" | "opensuse" | "sles" => "zypper",
         "alpinelinux" => "apk",
         "voidlinux" => "xbps",
-        "netbsd" | "openbsd" => "pkgsrc",
         _ => return None,
     })
 }
@@ -50,9 +48,11 @@ mod tests {
 
     #[test]
     fn families_share_their_tools() {
-        assert_eq!((format("rocky"), management("rocky", 9)), (Some("rpm"), Some("dnf")));
-        assert_eq!((management("fedora", 21), management("fedora", 22)), (Some("yum"), Some("dnf")));
-        assert_eq!((management("rhel", 7), management("rhel", 4)), (Some("yum"), Some("up2date")));
-        assert_eq!((format("cirros"), management("cirros", 0)), (None, None));
+        let of = |distro, major| management(distro, major, true);
+        assert_eq!((format("rocky"), of("rocky", 9)), (Some("rpm"), Some("dnf")));
+        assert_eq!((of("fedora", 21), of("fedora", 22)), (Some("yum"), Some("dnf")));
+        assert_eq!((management("fedora", 22, false), of("fedora", 0)), (Some("yum"), None));
+        assert_eq!((of("rhel", 7), of("rhel", 4), of("rhel", 0)), (Some("yum"), Some("up2date"), None));
+        assert_eq!((format("cirros"), of("cirros", 0)), (None, None));
     }
 }

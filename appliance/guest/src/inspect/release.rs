@@ -1,32 +1,22 @@
-//! Which distribution and version: the release files.
+//! Which distribution and version: the release files, asked in order until one is understood.
 //!
-//! `os-release` is asked first. Of distributions whose `os-release` has only half of the version, their own
-//! older file is asked instead.
+//! `os-release` comes first. Where it lacks something, the others fill in or say it again, so what an earlier
+//! file told stays unless a later one knows better.
 
 use guestd_api::Result;
 use guestd_api::prelude::*;
 
-use super::{is_file, read_text};
+use super::text::{first_line, numbers, read_text, unquoted, variables, version_in};
+use super::{System, is_file};
 
-/// What release files say.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Release {
-    pub(super) distro: Option<String>,
-    pub(super) product_name: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) numbers: (i32, i32),
-    pub(super) build_id: Option<String>,
-}
-
-/// `ID=` of os-release, and the name that libguestfs has for it.
-const IDS: [(&str, &str); 31] = [
+/// `ID=` of os-release, and the name of the distribution.
+const IDS: [(&str, &str); 27] = [
     ("almalinux", "almalinux"),
     ("alpine", "alpinelinux"),
     ("altlinux", "altlinux"),
     ("arch", "archlinux"),
-    ("buildroot", "buildroot"),
     ("centos", "centos"),
-    ("cirros", "cirros"),
+    ("circle", "circle"),
     ("coreos", "coreos"),
     ("debian", "debian"),
     ("fedora", "fedora"),
@@ -34,10 +24,8 @@ const IDS: [(&str, &str); 31] = [
     ("gentoo", "gentoo"),
     ("kali", "kalilinux"),
     ("kylin", "kylin"),
-    ("linuxmint", "linuxmint"),
     ("mageia", "mageia"),
     ("neokylin", "neokylin"),
-    ("ol", "oraclelinux"),
     ("openEuler", "openeuler"),
     ("openmandriva", "openmandriva"),
     ("opensuse", "opensuse"),
@@ -45,206 +33,323 @@ const IDS: [(&str, &str); 31] = [
     ("pld", "pldlinux"),
     ("rhel", "rhel"),
     ("rocky", "rocky"),
-    ("scientific", "scientificlinux"),
     ("sled", "sles"),
     ("sles", "sles"),
-    ("slackware", "slackware"),
+    ("sles_sap", "sles"),
     ("ubuntu", "ubuntu"),
     ("void", "voidlinux"),
 ];
 
-/// How the line in `redhat-release` begins, and whose it is.
-const RED_HATS: [(&str, &str); 9] = [
-    ("Fedora", "fedora"),
-    ("CentOS", "centos"),
-    ("Red Hat", "rhel"),
-    ("Rocky", "rocky"),
-    ("AlmaLinux", "almalinux"),
-    ("Scientific Linux", "scientificlinux"),
-    ("Oracle Linux", "oraclelinux"),
-    ("Enterprise Linux", "oraclelinux"),
-    ("Mageia", "mageia"),
+/// Distributions without versions.
+const ROLLING: [&str; 3] = ["archlinux", "gentoo", "voidlinux"];
+
+/// Distributions whose os-release has the major version only.
+const HALF: [&str; 3] = ["debian", "centos", "rocky"];
+
+/// `DISTRIB_ID=` of lsb-release, and the name of the distribution.
+const LSB_IDS: [(&str, &str); 4] =
+    [("CoreOS", "coreos"), ("LinuxMint", "linuxmint"), ("Mageia", "mageia"), ("Ubuntu", "ubuntu")];
+
+/// What a release file of its own holds.
+enum Line {
+    /// A line that begins with a name, a version somewhere behind the word "release".
+    Released(&'static str),
+    /// Any line; a version may be in it.
+    Any,
+    /// A line that must have a version in it, recognised like this.
+    Versioned(fn(&str) -> Option<(i32, i32)>),
+}
+
+/// Files of one distribution each, in the order in which to ask them.
+const FILES: [(&str, &str, Line); 32] = [
+    ("/etc/openmandriva-release", "openmandriva", Line::Released("OpenMandriva")),
+    ("/etc/oracle-release", "oraclelinux", Line::Released("Oracle Linux")),
+    ("/etc/centos-release", "centos", Line::Released("CentOS")),
+    ("/etc/rocky-release", "rocky", Line::Released("Rocky Linux")),
+    ("/etc/almalinux-release", "almalinux", Line::Released("AlmaLinux")),
+    ("/etc/circle-release", "circle", Line::Released("Circle Linux")),
+    ("/etc/altlinux-release", "altlinux", Line::Any),
+    ("/etc/redhat-release", "fedora", Line::Versioned(fedora)),
+    ("/etc/redhat-release", "rhel", Line::Released("Red Hat")),
+    ("/etc/redhat-release", "centos", Line::Released("CentOS")),
+    ("/etc/redhat-release", "rocky", Line::Released("Rocky Linux")),
+    ("/etc/redhat-release", "almalinux", Line::Released("AlmaLinux")),
+    ("/etc/redhat-release", "scientificlinux", Line::Released("Scientific Linux")),
+    ("/etc/redhat-release", "redhat-based", Line::Any),
+    ("/etc/debian_version", "debian", Line::Any),
+    ("/etc/pardus-release", "pardus", Line::Any),
+    ("/etc/arch-release", "archlinux", Line::Any),
+    ("/etc/gentoo-release", "gentoo", Line::Any),
+    ("/etc/meego-release", "meego", Line::Any),
+    ("/etc/slackware-version", "slackware", Line::Any),
+    ("/etc/ttylinux-target", "ttylinux", Line::Any),
+    ("/etc/SuSE-release", "suse-based", Line::Any),
+    ("/etc/cirros/version", "cirros", Line::Any),
+    ("/etc/br-version", "buildroot", Line::Any),
+    ("/etc/alpine-release", "alpinelinux", Line::Any),
+    ("/etc/frugalware-release", "frugalware", Line::Versioned(frugalware)),
+    ("/etc/pld-release", "pldlinux", Line::Versioned(pld)),
+    ("/etc/mandriva-release", "mandriva", Line::Any),
+    ("/etc/openEuler-release", "openeuler", Line::Any),
+    ("/etc/kylin-release", "kylin", Line::Any),
+    ("/etc/void-release", "voidlinux", Line::Any),
+    ("/etc/mageia-release", "mageia", Line::Any),
 ];
 
-/// Asks the files of the system that is mounted.
-pub(super) fn find(guest: &dyn Actions) -> Result<Release> {
+/// Asks the files of a Linux that is mounted.
+pub(super) fn of_linux(guest: &dyn Actions, system: &mut System) -> Result<()> {
     let mut text = read_text(guest, "/etc/os-release")?;
     if text.is_empty() {
+        // The first is a link to this one, which may lead out of what is mounted.
         text = read_text(guest, "/usr/lib/os-release")?;
     }
-    let release = of_os_release(&text);
-    match release.distro.as_deref() {
-        Some("debian") => {
-            let version = read_text(guest, "/etc/debian_version")?;
-            Ok(of_debian_version(&version, release))
-        }
-        Some("centos") if release.numbers.1 == 0 => {
-            let line = read_text(guest, "/etc/centos-release")?;
-            Ok(of_red_hat(&line).unwrap_or(release))
-        }
-        Some(_) => Ok(release),
-        None => older(guest, release),
+    if of_os_release(&text, system) || of_lsb_release(&read_text(guest, "/etc/lsb-release")?, system) {
+        return Ok(());
     }
-}
-
-/// Systems from before there was one file for all.
-fn older(guest: &dyn Actions, release: Release) -> Result<Release> {
-    let found = of_lsb_release(&read_text(guest, "/etc/lsb-release")?);
-    if found.distro.is_some() {
-        return Ok(found);
-    }
-    for path in ["/etc/centos-release", "/etc/oracle-release", "/etc/redhat-release"] {
-        if let Some(found) = of_red_hat(&read_text(guest, path)?) {
-            return Ok(found);
+    for (path, distro, line) in &FILES {
+        if is_file(guest, path)? && of_file(guest, path, distro, line, system)? {
+            return Ok(());
         }
     }
-    let line = read_text(guest, "/etc/SuSE-release")?;
-    if let Some(name) = line.lines().next() {
-        let distro = if line.contains("Enterprise") { "sles" } else { "opensuse" };
-        let minor = variable_spaced(&line, "PATCHLEVEL").and_then(|text| text.parse().ok());
-        let version = variable_spaced(&line, "VERSION");
-        let mut numbers = numbers(version.as_deref().unwrap_or_default());
-        numbers.1 = minor.unwrap_or(numbers.1);
-        return Ok(named(distro, name, version, numbers));
+    Ok(())
+}
+
+/// Asks the files of a Hurd that is mounted.
+pub(super) fn of_hurd(guest: &dyn Actions, system: &mut System) -> Result<()> {
+    let understood = of_os_release(&read_text(guest, "/etc/os-release")?, system);
+    let path = "/etc/debian_version";
+    if !understood && is_file(guest, path)? {
+        of_file(guest, path, "debian", &Line::Any, system)?;
     }
-    for (path, distro) in [
-        ("/etc/alpine-release", "alpinelinux"),
-        ("/etc/arch-release", "archlinux"),
-        ("/etc/gentoo-release", "gentoo"),
-        ("/etc/slackware-version", "slackware"),
-        ("/etc/cirros/version", "cirros"),
-    ] {
-        if is_file(guest, path)? {
-            let text = read_text(guest, path)?;
-            let line = text.lines().next().unwrap_or_default().trim();
-            let name = if line.is_empty() { distro } else { line };
-            return Ok(named(distro, name, None, first_numbers(line)));
+    Ok(())
+}
+
+/// One file that exists. Returns whether it is the last that needs to be asked.
+fn of_file(
+    guest: &dyn Actions,
+    path: &str,
+    distro: &'static str,
+    kind: &Line,
+    system: &mut System,
+) -> Result<bool> {
+    let text = read_text(guest, path)?;
+    let line = first_line(&text);
+    match (path, distro) {
+        ("/etc/SuSE-release", _) => return Ok(of_suse(&text, system)),
+        // That it is there is all that these say.
+        ("/etc/arch-release", _) | (_, "redhat-based") if line.is_empty() => {
+            system.distro = Some(distro.to_owned());
+            return Ok(true);
         }
+        // CirrOS is made with buildroot.
+        ("/etc/br-version", "buildroot") if is_file(guest, "/usr/share/cirros/logo")? => {
+            return Ok(of_line(line, "cirros", kind, system));
+        }
+        _ => {}
     }
-    let version = read_text(guest, "/etc/debian_version")?;
-    if version.is_empty() { Ok(release) } else { Ok(of_debian_version(&version, Release::default())) }
+    Ok(of_line(line, distro, kind, system))
 }
 
-fn named(distro: &str, name: &str, version: Option<String>, numbers: (i32, i32)) -> Release {
-    Release {
-        distro: Some(distro.to_owned()),
-        product_name: Some(name.trim().to_owned()).filter(|name| !name.is_empty()),
-        version,
-        numbers,
-        build_id: None,
-    }
+/// A line that names a system, and may have a version in it.
+pub(super) fn of_any_line(line: &str, distro: &'static str, system: &mut System) -> bool {
+    of_line(line, distro, &Line::Any, system)
 }
 
-fn of_os_release(text: &str) -> Release {
-    let id = variable(text, "ID").unwrap_or_default();
-    // SUSE calls its editions opensuse-leap, opensuse-tumbleweed, sles_sap.
-    let family = id.split(['-', '_']).next().unwrap_or_default();
-    let known =
-        |word: &str| IDS.iter().find(|(theirs, _)| *theirs == word).map(|(_, ours)| (*ours).to_owned());
-    let suse = || ["opensuse", "sles", "sled"].contains(&family).then(|| known(family)).flatten();
-    let version = variable(text, "VERSION_ID");
-    Release {
-        distro: known(&id).or_else(suse),
-        product_name: variable(text, "PRETTY_NAME"),
-        numbers: numbers(version.as_deref().unwrap_or_default()),
-        version,
-        build_id: variable(text, "BUILD_ID"),
-    }
+/// The same, with `version` to find a version in it.
+pub(super) fn of_versioned_line(
+    line: &str,
+    distro: &'static str,
+    version: fn(&str) -> Option<(i32, i32)>,
+    system: &mut System,
+) -> bool {
+    of_line(line, distro, &Line::Versioned(version), system)
 }
 
-/// Debian has the minor version here only.
-fn of_debian_version(text: &str, release: Release) -> Release {
-    let line = text.lines().next().unwrap_or_default().trim();
+fn of_line(line: &str, distro: &'static str, kind: &Line, system: &mut System) -> bool {
     if line.is_empty() {
-        return release;
+        return false;
     }
-    // Before a release it is the name of two: trixie/sid.
-    let found = if line.starts_with(|c: char| c.is_ascii_digit()) { numbers(line) } else { release.numbers };
-    let version = release.version.or_else(|| Some(line.to_owned()));
-    Release { build_id: release.build_id, ..named("debian", line, version, found) }
+    let version = match kind {
+        Line::Any => version_in(line),
+        Line::Released(name) => released(line, name),
+        Line::Versioned(find) => find(line),
+    };
+    // Whose file it is, is known even if what is in it is not understood; then others may know better.
+    system.product_name = Some(line.to_owned());
+    system.distro = Some(distro.to_owned());
+    system.version = version.or(system.version);
+    version.is_some() || matches!(kind, Line::Any)
 }
 
-fn of_lsb_release(text: &str) -> Release {
-    let id = variable(text, "DISTRIB_ID").unwrap_or_default().to_ascii_lowercase();
-    let distro =
-        IDS.iter().find(|(theirs, ours)| *theirs == id || *ours == id).map(|(_, ours)| (*ours).to_owned());
-    let version = variable(text, "DISTRIB_RELEASE");
-    Release {
-        distro,
-        product_name: variable(text, "DISTRIB_DESCRIPTION"),
-        numbers: numbers(version.as_deref().unwrap_or_default()),
-        version,
-        build_id: None,
+fn known(ids: &[(&str, &str)], id: &str) -> Option<String> {
+    ids.iter().find(|(theirs, _)| *theirs == id).map(|(_, ours)| (*ours).to_owned())
+}
+
+/// Returns whether nothing was missing in it.
+pub(super) fn of_os_release(text: &str, system: &mut System) -> bool {
+    for (name, value) in variables(text) {
+        let value = unquoted(value);
+        match name {
+            "ID" => {
+                let suse = || value.starts_with("opensuse-").then(|| "opensuse".to_owned());
+                system.distro = known(&IDS, &value).or_else(suse).or(system.distro.take());
+            }
+            "PRETTY_NAME" => system.product_name = Some(value),
+            "BUILD_ID" => system.build_id = Some(value),
+            "VERSION_ID" => {
+                system.version = neokylin(&value).or_else(|| version_in(&value)).or(system.version)
+            }
+            _ => {}
+        }
+    }
+    let (Some(distro), Some(_)) = (system.distro.as_deref(), &system.product_name) else { return false };
+    match system.version {
+        Some((_, 0)) if HALF.contains(&distro) => false,
+        Some(_) => true,
+        None if ROLLING.contains(&distro) => {
+            system.version = Some((0, 0));
+            true
+        }
+        None => false,
     }
 }
 
-/// `CentOS Linux release 7.9.2009 (Core)`
-fn of_red_hat(text: &str) -> Option<Release> {
-    let line = text.lines().next()?.trim();
-    let (_, distro) = RED_HATS.iter().find(|(begin, _)| line.starts_with(begin))?;
-    let (_, after) = line.split_once("release ")?;
-    let version = after.split_whitespace().next().unwrap_or_default();
-    Some(named(distro, line, Some(version.to_owned()), numbers(version)))
+/// Returns whether anything was in it.
+pub(super) fn of_lsb_release(text: &str, system: &mut System) -> bool {
+    let mut said = false;
+    for (name, value) in variables(text) {
+        let value = unquoted(value);
+        match name {
+            "DISTRIB_ID" => {
+                if let Some(distro) = known(&LSB_IDS, &value) {
+                    system.distro = Some(distro);
+                    said = true;
+                }
+            }
+            "DISTRIB_RELEASE" => system.version = version_in(&value).or(system.version),
+            "DISTRIB_DESCRIPTION" => {
+                system.product_name = Some(value);
+                said = true;
+            }
+            _ => {}
+        }
+    }
+    said
 }
 
-/// The first two numbers of a version.
-pub(super) fn numbers(version: &str) -> (i32, i32) {
-    let mut parts = version.split('.').map(|part| {
-        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..end].parse().unwrap_or(0)
-    });
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+/// `openSUSE 13.1 (x86_64)`, then `VERSION = 13.1`, then perhaps `PATCHLEVEL = 3`.
+fn of_suse(text: &str, system: &mut System) -> bool {
+    let mut lines = text.lines();
+    let Some(name) = lines.next() else {
+        system.distro = Some("suse-based".to_owned());
+        return true;
+    };
+    let (second, third) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let begins = |names: &[&str]| names.iter().any(|begin| name.starts_with(begin));
+    system.product_name = Some(name.to_owned());
+    if begins(&["SUSE Linux Enterprise ", "SUSE LINUX Enterprise ", "Novell Linux Desktop "]) {
+        let number = |line: &str, what: &str| numbers(line.strip_prefix(what)?).map(|(number, _)| number);
+        let patch = number(third, "PATCHLEVEL = ").unwrap_or(0);
+        system.distro = Some("sles".to_owned());
+        system.version = number(second, "VERSION = ").map(|major| (major, patch));
+    } else if begins(&["openSUSE ", "SuSE Linux ", "SUSE LINUX "]) {
+        system.distro = Some("opensuse".to_owned());
+        system.version = version_in(second).or(system.version);
+    }
+    true
 }
 
-fn first_numbers(line: &str) -> (i32, i32) {
-    line.find(|c: char| c.is_ascii_digit()).map_or((0, 0), |at| numbers(&line[at..]))
+/// `NAME ... release 7.9`, or `NAME ... release 4 (... Update 5)`.
+fn released(line: &str, name: &str) -> Option<(i32, i32)> {
+    let after = &line[line.find(name)? + name.len()..];
+    // The last one that a number follows counts.
+    let number_after = |text: &str, word: &str| {
+        let mut places = text.rmatch_indices(word).map(|(at, _)| at + word.len());
+        places.find_map(|at| Some((numbers(&text[at..])?, at)))
+    };
+    let (version, at) = number_after(after, "release ")?;
+    let update = number_after(&after[at..], "Update ").map(|((update, _), _)| update);
+    Some((version.0, update.or(version.1).unwrap_or(0)))
 }
 
-/// A variable of a shell-like file: `NAME="value"`.
-pub(super) fn variable(text: &str, name: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='))?.trim();
-    let value = ['"', '\''].iter().find_map(|&q| value.strip_prefix(q)?.strip_suffix(q)).unwrap_or(value);
-    (!value.is_empty()).then(|| value.to_owned())
+fn fedora(line: &str) -> Option<(i32, i32)> {
+    let after = line.split("Fedora release ").nth(1)?;
+    numbers(after).map(|(major, _)| (major, 0))
 }
 
-/// `NAME = value`
-fn variable_spaced(text: &str, name: &str) -> Option<String> {
-    let find = |line: &str| Some(line.trim().strip_prefix(name)?.trim().strip_prefix('=')?.trim().to_owned());
-    text.lines().find_map(find)
+fn frugalware(line: &str) -> Option<(i32, i32)> {
+    both(line.split("Frugalware ").nth(1)?)
+}
+
+fn pld(line: &str) -> Option<(i32, i32)> {
+    let version = line.split(" PLD Linux").next().filter(|before| before.len() < line.len())?;
+    both(version.rsplit(' ').next()?)
+}
+
+fn both(text: &str) -> Option<(i32, i32)> {
+    let (major, minor) = numbers(text)?;
+    Some((major, minor?))
+}
+
+/// `V7Update6`
+fn neokylin(version: &str) -> Option<(i32, i32)> {
+    let (major, minor) = version.strip_prefix('V')?.split_once("Update")?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn release_files_are_read_as_the_shell_would() {
-        let text = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID='12'\nEMPTY=\n";
-        assert_eq!(variable(text, "PRETTY_NAME").as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
-        assert_eq!(variable(text, "ID").as_deref(), Some("debian"));
-        assert_eq!(variable(text, "VERSION_ID").as_deref(), Some("12"));
-        assert_eq!(variable(text, "EMPTY"), None);
-        assert_eq!(variable(text, "VERSION"), None);
+    fn os_release_is_not_enough_where_it_lacks_something() {
+        let of = |text: &str| {
+            let mut system = System::default();
+            let enough = of_os_release(text, &mut system);
+            (system.distro.unwrap_or_default(), system.version, enough)
+        };
+        let ubuntu = "ID=ubuntu\nVERSION_ID=\"22.04\"\nPRETTY_NAME=U\n";
+        assert_eq!(of(ubuntu), ("ubuntu".into(), Some((22, 4)), true));
+        assert_eq!(of("ID=ubuntu\nVERSION_ID=22\n"), ("ubuntu".into(), Some((22, 0)), false));
+        assert_eq!(of("ID=debian\nVERSION_ID=13\nPRETTY_NAME=D\n"), ("debian".into(), Some((13, 0)), false));
+        assert_eq!(of("ID=arch\nPRETTY_NAME=A\n"), ("archlinux".into(), Some((0, 0)), true));
+        assert_eq!(of("ID=mystery\nVERSION_ID=1\nPRETTY_NAME=M\n"), (String::new(), Some((1, 0)), false));
+        let leap = "ID=\"opensuse-leap\"\nVERSION_ID=15.5\nPRETTY_NAME=L\n";
+        assert_eq!(of(leap), ("opensuse".into(), Some((15, 5)), true));
     }
 
     #[test]
-    fn distributions_are_known_by_their_files() {
-        let of = |text: &str| {
-            let release = of_os_release(text);
-            (release.distro.unwrap_or_default(), release.numbers)
-        };
-        assert_eq!(of("ID=ubuntu\nVERSION_ID=\"22.04\"\n"), ("ubuntu".into(), (22, 4)));
-        assert_eq!(of("ID=\"opensuse-leap\"\nVERSION_ID=\"15.5\"\n"), ("opensuse".into(), (15, 5)));
-        assert_eq!(of("ID=alpine\nVERSION_ID=3.18.4\n"), ("alpinelinux".into(), (3, 18)));
-        assert_eq!(of("ID=arch\n"), ("archlinux".into(), (0, 0)));
-        assert_eq!(of("ID=mystery\nVERSION_ID=1\n"), (String::new(), (1, 0)));
-        let debian = of_debian_version("13.2\n", of_os_release("ID=debian\nVERSION_ID=13\n"));
-        assert_eq!((debian.numbers, debian.product_name.as_deref()), ((13, 2), Some("13.2")));
-        let sid = of_debian_version("forky/sid\n", Release::default());
-        assert_eq!((sid.numbers, sid.product_name.as_deref()), ((0, 0), Some("forky/sid")));
-        let centos = of_red_hat("CentOS Linux release 7.9.2009 (Core)\n").unwrap();
-        assert_eq!((centos.distro.as_deref(), centos.numbers), (Some("centos"), (7, 9)));
-        assert_eq!(of_red_hat("Something else\n"), None);
+    fn versions_come_after_their_words() {
+        assert_eq!(released("CentOS Linux release 7.9.2009 (Core)", "CentOS"), Some((7, 9)));
+        assert_eq!(
+            released("Red Hat Enterprise Linux AS release 4 (Nahant Update 5)", "Red Hat"),
+            Some((4, 5))
+        );
+        assert_eq!(released("Red Hat Enterprise Linux ES release 3 (Taroon)", "Red Hat"), Some((3, 0)));
+        assert_eq!(released("CentOS release x", "CentOS"), None);
+        assert_eq!(released("release 7", "CentOS"), None);
+        assert_eq!(
+            (fedora("Fedora release 14 (Laughlin)"), fedora("Fedora Core release 6")),
+            (Some((14, 0)), None)
+        );
+        assert_eq!((pld("3.0 PLD Linux (Th)"), pld("PLD Linux")), (Some((3, 0)), None));
+        assert_eq!((neokylin("V7Update6"), neokylin("V7")), (Some((7, 6)), None));
+        let numbers = "99999999999999999999.1";
+        assert_eq!(released(&format!("CentOS release {numbers}"), "CentOS"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_surprises(text in "(ID|VERSION_ID|DISTRIB_ID|PRETTY_NAME|VERSION|release|Update|PLD Linux|[ =\"'\\\\\n.0-9a-zé])*") {
+            let mut system = System::default();
+            of_os_release(&text, &mut system);
+            of_lsb_release(&text, &mut system);
+            of_suse(&text, &mut system);
+            for (_, distro, line) in &FILES {
+                of_line(first_line(&text), distro, line, &mut system);
+            }
+        }
     }
 }

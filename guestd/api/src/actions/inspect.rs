@@ -180,7 +180,7 @@ actions! {
     ///     inspect-get-windows-current-control-set /dev/sda1
     fn inspect_get_windows_current_control_set(root: Mountable) -> String;
 
-    /// Test whether a Windows has group policies.
+    /// Test whether group policies were applied to a Windows.
     ///
     ///     inspect-get-windows-group-policy /dev/sda1
     fn inspect_get_windows_group_policy(root: Mountable) -> Bool;
