@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use libimage::Block;
 use libimage::storage::Memory;
-use libimage::volume;
 
 /// Numbers that look random and are the same every time.
 struct Numbers(u64);

@@ -1,4 +1,5 @@
 //! Reads whatever can be read of a disk, for tests of damaged ones: every reader ends in order, whatever it finds.
+#![allow(unreachable_pub, reason = "tests of several crates use it")]
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
