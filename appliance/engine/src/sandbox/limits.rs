@@ -224,11 +224,13 @@ mod tests {
         std::fs::write(&secret, "secret").unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
+        // Hangs up at once, until the test ends.
+        std::thread::spawn(move || listener.incoming().for_each(drop));
         let script = format!(
             "try() {{ if \"$@\" >/dev/null 2>&1; then echo yes; else echo no; fi; }}
              try cat {given}; try cp {given} {mine}/copy; try ls /usr/bin
              try cat {secret}; try ls {others}; try cat /etc/passwd; try rm {secret}; try cp {given} {others}/new
-             try busybox nc -w 1 127.0.0.1 {port} </dev/null",
+             try timeout 10 busybox nc 127.0.0.1 {port} </dev/null",
             given = given.display(),
             secret = secret.display(),
             mine = mine.path().display(),
