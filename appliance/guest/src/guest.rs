@@ -47,7 +47,7 @@ impl FromStr for How {
 pub type NoticeFn = Box<dyn Fn(Notice<'_>, bool)>;
 
 /// Gets what the appliance's kernel says.
-pub type ConsoleFn = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub type ConsoleFn = Arc<dyn Fn(&[u8], bool) + Send + Sync>;
 
 /// How a guest is served, to begin with: actions such as `set-memsize` change it until the launch.
 pub struct Settings {
@@ -65,7 +65,7 @@ pub struct Settings {
     pub program: String,
     /// Is told, in a line, who answers and why.
     pub notice: Option<NoticeFn>,
-    /// Gets what the appliance's kernel says, if `verbose`.
+    /// Gets what the appliance's kernel says, and whether everything is to be told.
     pub console: Option<ConsoleFn>,
 }
 
@@ -226,7 +226,7 @@ impl Guest {
 
     fn serve(&self, drives: Vec<Drive>) {
         let config = self.config.borrow();
-        let console = self.console.clone().filter(|_| config.verbose);
+        let (console, verbose) = (self.console.clone(), config.verbose);
         // The agent finds the labels of disks there.
         let label = |(index, drive): (usize, &Drive)| {
             drive.label.as_ref().map(|label| format!("diskwright.label={index}:{label}"))
@@ -239,7 +239,7 @@ impl Guest {
             cpus: config.smp.try_into().unwrap_or(1),
             network: config.network,
             append: config.kernel_words().chain(labels).collect(),
-            console: console.map(|show| Box::new(move |text: &[u8]| show(text)) as _),
+            console: console.map(|show| Box::new(move |text: &[u8]| show(text, verbose)) as _),
         };
         self.served.replace(Some(Rc::new(Served::new(drives, self.how.get(), settings))));
     }

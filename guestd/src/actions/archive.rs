@@ -237,7 +237,7 @@ impl Server for Worker {
         mut filename: Output,
         opts: MksquashfsOptions,
     ) -> Result<(), Failure> {
-        let place = self.outside(&path)?;
+        let place = self.outside_plain(&path)?;
         // It goes back and forth in its output, which a stream cannot.
         let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-");
         let name = format!("squashfs-{}-{thread}", std::process::id());

@@ -24,7 +24,7 @@ fn inside(directory: &GuestString) -> Option<PathBuf> {
 
 impl Server for Worker {
     fn extlinux(&self, directory: GuestPath) -> Result<(), Failure> {
-        let place = self.outside(&directory)?;
+        let place = self.outside_directory(&directory)?;
         let program = self.tool("extlinux")?.arg("--install").arg(place);
         program.run().map(|_| ()).map_err(about(shown(&directory)))
     }
@@ -47,7 +47,7 @@ impl Server for Worker {
 
     fn grub_install(&self, root: GuestPath, device: Device) -> Result<(), Failure> {
         let mut option = OsString::from("--root-directory=");
-        option.push(self.outside(&root)?);
+        option.push(self.outside_directory(&root)?);
         self.tool("grub-install")?.arg(option).arg(&device.node).run().map(|_| ())
     }
 }

@@ -19,7 +19,7 @@ impl Worker {
         act: impl FnOnce(&Path) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         match fs {
-            MountableOrPath::Path(path) => act(&self.outside(path)?),
+            MountableOrPath::Path(path) => act(&self.outside_plain(path)?),
             MountableOrPath::Mountable(mountable) => self.on_btrfs_device(&mountable.device, flags, act),
         }
     }
@@ -91,7 +91,7 @@ impl Server for Worker {
     }
 
     fn btrfs_subvolume_delete(&self, subvolume: GuestPath) -> Result<(), Failure> {
-        self.tool("btrfs")?.args(["subvolume", "delete"]).arg(self.outside(&subvolume)?).run().map(|_| ())
+        self.tool("btrfs")?.args(["subvolume", "delete"]).arg(self.outside_directory(&subvolume)?).run().map(|_| ())
     }
 
     fn btrfs_subvolume_snapshot(
@@ -107,7 +107,7 @@ impl Server for Worker {
         if let Some(group) = &opts.qgroupid {
             program = program.arg("-i").arg(group.as_os_str());
         }
-        program.arg(self.outside(&source)?).arg(self.outside(&dest)?).run().map(|_| ())
+        program.arg(self.outside_directory(&source)?).arg(self.outside(&dest)?).run().map(|_| ())
     }
 
     fn btrfs_subvolume_get_default(&self, fs: MountableOrPath) -> Result<i64, Failure> {
@@ -115,12 +115,12 @@ impl Server for Worker {
     }
 
     fn btrfs_subvolume_set_default(&self, id: i64, fs: GuestPath) -> Result<(), Failure> {
-        let place = self.outside(&fs)?;
+        let place = self.outside_directory(&fs)?;
         self.tool("btrfs")?.args(["subvolume", "set-default", &id.to_string()]).arg(place).run().map(|_| ())
     }
 
     fn btrfs_subvolume_show(&self, subvolume: GuestPath) -> Result<Vec<(GuestString, GuestString)>, Failure> {
-        let place = self.outside(&subvolume)?;
+        let place = self.outside_directory(&subvolume)?;
         let text = self.tool("btrfs")?.args(["subvolume", "show"]).arg(place).run();
         text.map(|text| details(&text)).map_err(about(shown(&subvolume)))
     }

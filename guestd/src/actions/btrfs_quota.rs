@@ -30,7 +30,7 @@ impl Worker {
     }
 
     fn qgroup(&self, words: &[&str], texts: &[&GuestString], path: &GuestPath) -> Result<(), Failure> {
-        let place = self.outside(path)?;
+        let place = self.outside_plain(path)?;
         let program = self.tool("btrfs")?.arg("qgroup").args(words).arg("--");
         let program = program.args(texts.iter().map(|text| text.as_os_str())).arg(place);
         program.run().map(|_| ()).map_err(about(shown(path)))
@@ -62,7 +62,7 @@ impl Server for Worker {
     }
 
     fn btrfs_qgroup_show(&self, path: GuestPath) -> Result<Vec<Btrfsqgroup>, Failure> {
-        let place = self.outside(&path)?;
+        let place = self.outside_directory(&path)?;
         let text = self.tool("btrfs")?.args(["qgroup", "show", "--raw"]).arg(place).run();
         text.map(|text| quota_groups(&text)).map_err(about(shown(&path)))
     }

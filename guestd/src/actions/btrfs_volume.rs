@@ -128,7 +128,7 @@ fn members(text: &str, device: &Device) -> Result<Vec<GuestString>, Failure> {
 impl Worker {
     /// Runs `btrfs WORDS PATH`.
     fn btrfs_at(&self, words: &[&str], path: &GuestPath) -> Result<Vec<u8>, Failure> {
-        let place = self.outside(path)?;
+        let place = self.outside_plain(path)?;
         self.tool("btrfs")?.args(words).arg(place).run().map_err(about(shown(path)))
     }
 
@@ -163,7 +163,7 @@ impl Server for Worker {
         if devices.is_empty() {
             return Ok(());
         }
-        let place = self.outside(&fs)?;
+        let place = self.outside_directory(&fs)?;
         let program = self.tool("btrfs")?.args(["device", "add", "--force"]);
         let program = program.args(devices.iter().map(|device| &device.node)).arg(place);
         program.run().map(|_| ()).map_err(about(shown(&fs)))
@@ -173,14 +173,14 @@ impl Server for Worker {
         if devices.is_empty() {
             return Ok(());
         }
-        let place = self.outside(&fs)?;
+        let place = self.outside_directory(&fs)?;
         let program = self.tool("btrfs")?.args(["device", "delete"]);
         let program = program.args(devices.iter().map(|device| &device.node)).arg(place);
         program.run().map(|_| ()).map_err(about(shown(&fs)))
     }
 
     fn btrfs_replace(&self, srcdev: Device, targetdev: Device, mntpoint: GuestPath) -> Result<(), Failure> {
-        let place = self.outside(&mntpoint)?;
+        let place = self.outside_directory(&mntpoint)?;
         let program = self.tool("btrfs")?.args(["replace", "start", "-B", "-f"]);
         let program = program.arg(&srcdev.node).arg(&targetdev.node).arg(place);
         program.run().map(|_| ()).map_err(about(shown(&mntpoint)))
@@ -249,7 +249,7 @@ impl Server for Worker {
     }
 
     fn btrfs_balance_status(&self, path: GuestPath) -> Result<Btrfsbalance, Failure> {
-        let place = self.outside(&path)?;
+        let place = self.outside_directory(&path)?;
         let done = self.tool("btrfs")?.args(["balance", "status"]).arg(place).finish()?;
         // 1: there is one.
         if !matches!(done.status.code(), Some(0 | 1)) || done.stdout.is_empty() {
@@ -260,7 +260,7 @@ impl Server for Worker {
 
     fn btrfs_scrub_start(&self, path: GuestPath) -> Result<(), Failure> {
         // What goes on in the background must not hold the ends of the pipes that are read here.
-        let place = self.outside(&path)?;
+        let place = self.outside_directory(&path)?;
         self.tool("btrfs")?;
         let script = "errors=$(mktemp) && btrfs scrub start \"$0\" >/dev/null 2>\"$errors\"; status=$?
                       cat \"$errors\" >&2; rm -f \"$errors\"; exit $status";
@@ -315,7 +315,7 @@ impl Server for Worker {
         if let Some(level) = opts.compresslevel.filter(|level| *level >= 0) {
             words.add(["-c", &level.to_string()]);
         }
-        let place = self.outside(&image)?;
+        let place = self.outside_plain(&image)?;
         let nodes = source.iter().map(|device| device.node.as_os_str());
         let nodes: Vec<&OsStr> = nodes.chain([place.as_os_str()]).collect();
         let program = self.tool("btrfs-image")?.args(words).args(nodes);

@@ -34,15 +34,15 @@ impl Worker {
 
 impl Server for Worker {
     fn cp(&self, src: GuestPath, dest: GuestPath) -> Result<(), Failure> {
-        self.two_paths("cp", None, self.outside(&src)?, self.outside(&dest)?)
+        self.two_paths("cp", None, self.outside_plain(&src)?, self.outside_plain(&dest)?)
     }
 
     fn cp_a(&self, src: GuestPath, dest: GuestPath) -> Result<(), Failure> {
-        self.two_paths("cp", Some("-a"), self.outside_entry(&src)?, self.outside(&dest)?)
+        self.two_paths("cp", Some("-a"), self.outside_entry(&src)?, self.outside_plain(&dest)?)
     }
 
     fn cp_r(&self, src: GuestPath, dest: GuestPath) -> Result<(), Failure> {
-        self.two_paths("cp", Some("-r"), self.outside_entry(&src)?, self.outside(&dest)?)
+        self.two_paths("cp", Some("-r"), self.outside_entry(&src)?, self.outside_plain(&dest)?)
     }
 
     fn mv(&self, src: GuestPath, dest: GuestPath) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ impl Server for Worker {
         };
         match quick {
             Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
-                self.two_paths("mv", None, self.outside_entry(&src)?, self.outside(&dest)?)
+                self.two_paths("mv", None, self.outside_entry(&src)?, self.outside_plain(&dest)?)
             }
             Err(error) => {
                 let subject = [src.as_ref(), b" -> ", dest.as_ref()].concat();

@@ -391,7 +391,7 @@ impl Server for Worker {
     }
 
     fn mklost_and_found(&self, mountpoint: GuestPath) -> Result<(), Failure> {
-        let place = self.outside(&mountpoint)?;
+        let place = self.outside_directory(&mountpoint)?;
         // It works in its working directory only.
         self.tool("mklost+found")?;
         let program = self.tool("env")?.arg("-C").arg(place).arg("mklost+found");

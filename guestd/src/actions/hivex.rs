@@ -42,6 +42,14 @@ impl Worker {
     }
 }
 
+/// What the kernel could still give, in bytes.
+fn available_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.unwrap_or_default().saturating_mul(1024)
+}
+
 /// The open hive and where it came from.
 pub(crate) struct Open {
     hive: Hive,
@@ -58,10 +66,15 @@ impl Server for Worker {
             let what = format!("hivex failed to open {}", failure.message);
             Failure::new(what).with_errno(failure.errno)
         })?;
+        let limit = (available_memory() / 3).min(MAX_HIVE);
+        let too_large = || Err(open(std::io::Error::from_raw_os_error(libc::EFBIG)));
+        if file.metadata().map_err(open)?.len() > limit {
+            return too_large();
+        }
         let mut bytes = Vec::new();
-        file.take(MAX_HIVE.saturating_add(1)).read_to_end(&mut bytes).map_err(open)?;
-        if bytes.len() as u64 > MAX_HIVE {
-            return Err(open(std::io::Error::from_raw_os_error(libc::EFBIG)));
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(open)?;
+        if bytes.len() as u64 > limit {
+            return too_large();
         }
         let hive = Hive::new(bytes, opts.write.unwrap_or(false)).map_err(|e| open(e.into()))?;
         self.agent.session.hive.open(Open { hive, path: filename });

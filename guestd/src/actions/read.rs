@@ -1,6 +1,7 @@
 //! Reading files as text, lines or bytes.
 
 use super::dump::{Encoding, HexDump, strings_in};
+use super::regular::refuse_endless;
 use crate::disks::Device;
 use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::actions::read::Server;
@@ -26,20 +27,21 @@ impl Worker {
         if kind.is_dir() {
             return Err(path.failure(io::Error::from_raw_os_error(libc::EISDIR)));
         }
-        if kind.is_fifo() {
-            return Err(Failure::new(format!("{}: is a named pipe", text(path))).with_errno(libc::ESPIPE));
-        }
+        refuse_endless(path, kind)?;
         Ok(file)
     }
 
     fn whole(&self, path: &GuestPath) -> Result<Vec<u8>, Failure> {
         let limit = MAX_REPLY as u64 / 2;
+        let file = self.open(path)?;
+        let mut length = file.metadata().map_err(|e| path.failure(e))?.len();
         let mut bytes = Vec::new();
-        self.open(path)?
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|e| path.failure(e))?;
-        if bytes.len() as u64 > limit {
+        if length <= limit {
+            // The length of some files, those of /proc for instance, is known at their end only.
+            file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| path.failure(e))?;
+            length = bytes.len() as u64;
+        }
+        if length > limit {
             return Err(Failure::new(format!(
                 "{}: file is too large for this action, use download",
                 text(path)

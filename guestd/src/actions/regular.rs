@@ -6,8 +6,9 @@ use crate::disks::Device;
 use crate::worker::{GuestPath, Worker};
 use guestd_api::Failure;
 use rustix::fs::{Mode, OFlags};
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 impl Worker {
@@ -39,6 +40,29 @@ impl Worker {
         self.outside(path)
     }
 
+    /// The place of a directory as programs of the tools see it. What is missing is for them to tell.
+    pub(super) fn outside_directory(&self, path: &GuestPath) -> Result<PathBuf, Failure> {
+        {
+            let _guest = self.guest()?;
+            if std::fs::metadata(path.path()).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(path.failure(io::Error::from_raw_os_error(libc::ENOTDIR)));
+            }
+        }
+        self.outside(path)
+    }
+
+    /// The place of a file or directory, perhaps a new one, as programs of the tools see it: of nothing whose
+    /// opening waits for somebody.
+    pub(super) fn outside_plain(&self, path: &GuestPath) -> Result<PathBuf, Failure> {
+        {
+            let _guest = self.guest()?;
+            if std::fs::metadata(path.path()).is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_file()) {
+                return Err(not_regular(path));
+            }
+        }
+        self.outside(path)
+    }
+
     /// True if a file system on the device is mounted in the guest.
     pub(super) fn is_mounted(&self, device: &Device) -> Result<bool, Failure> {
         let number = |node: &std::path::Path| {
@@ -51,6 +75,16 @@ impl Worker {
             number(std::path::Path::new(node.as_os_str())).is_ok_and(|theirs| theirs == ours)
         }))
     }
+}
+
+/// Pipes and character devices have no bytes of their own, and perhaps no end.
+pub(super) fn refuse_endless(path: &GuestPath, kind: FileType) -> Result<(), Failure> {
+    let what = match () {
+        () if kind.is_fifo() => "is a named pipe",
+        () if kind.is_char_device() => "is a character device",
+        () => return Ok(()),
+    };
+    Err(Failure::new(format!("{}: {what}", shown(path))).with_errno(libc::ESPIPE))
 }
 
 fn not_regular(path: &GuestPath) -> Failure {

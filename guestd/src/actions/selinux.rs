@@ -11,7 +11,7 @@ const ATTRIBUTE: &str = "/proc/thread-self/attr/current";
 
 impl Worker {
     fn label(&self, specfile: &GuestString, paths: &[GuestPath], force: Option<bool>) -> Result<(), Failure> {
-        let spec = self.outside(&self.path("specfile", specfile.clone())?)?;
+        let spec = self.outside_regular(&self.path("specfile", specfile.clone())?)?;
         let root = self.agent.tools.guest_path(&self.agent.sysroot, std::path::Path::new("/"));
         let root = root.as_os_str().as_encoded_bytes();
         let root = root.strip_suffix(b"/").unwrap_or(root);

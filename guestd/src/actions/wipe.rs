@@ -172,7 +172,7 @@ impl Server for Worker {
     }
 
     fn scrub_freespace(&self, dir: GuestPath) -> Result<(), Failure> {
-        let place = self.outside(&dir)?;
+        let place = self.outside_directory(&dir)?;
         self.tool("scrub")?.arg("-X").arg(place).run().map(|_| ()).map_err(about(shown(&dir)))
     }
 }

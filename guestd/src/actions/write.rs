@@ -1,5 +1,6 @@
 //! Making files and changing their content.
 
+use super::regular::refuse_endless;
 use crate::disks::Device;
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::write::Server;
@@ -11,10 +12,15 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::SystemTime;
 
 impl Worker {
-    /// Opens a file of the guest as the options say.
+    /// Opens a file of the guest as the options say. What has no bytes of its own is refused: a pipe would
+    /// wait for its other end, and a device may have no end.
     pub(super) fn open_with(&self, path: &GuestPath, options: &OpenOptions) -> Result<File, Failure> {
         let _guest = self.guest()?;
-        options.open(path.path()).map_err(|e| path.failure(e))
+        let mut options = options.clone();
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let file = options.open(path.path()).map_err(|e| path.failure(e))?;
+        refuse_endless(path, file.metadata().map_err(|e| path.failure(e))?.file_type())?;
+        Ok(file)
     }
 
     /// Writes a piece; how much went through counts.
@@ -148,7 +154,9 @@ impl Server for Worker {
             self.task.check()?;
             let name = GuestString::from(format!("{number:08}"));
             let _guest = self.guest()?;
-            File::options().write(true).create(true).truncate(false).open(dir.join(&name)).map_err(|e| {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+            options.open(dir.join(&name)).map_err(|e| {
                 Failure::io([b"create: ", dir.join(&name).as_os_str().as_encoded_bytes()].concat(), &e)
             })?;
         }

@@ -232,7 +232,7 @@ impl Server for Worker {
                 Err(error) => return Err(path.failure(error)),
             }
         }
-        let place = self.outside(&path)?;
+        let place = self.outside_plain(&path)?;
         let text = self.tool("getcap")?.arg(&place).run()?;
         let text = text.trim_ascii_end().strip_prefix(place.as_os_str().as_encoded_bytes()).unwrap_or(&text);
         Ok(text.trim_ascii().into())
@@ -251,7 +251,7 @@ impl Server for Worker {
             let _guest = self.guest()?;
             path.path().metadata().map_err(|e| path.failure(e))?;
         }
-        let place = self.outside(&path)?;
+        let place = self.outside_regular(&path)?;
         let done = self.tool("setcap")?.arg(cap.as_os_str()).arg(place).finish()?;
         done.success().map_err(|failure| match failure.message.to_string_lossy().lines().next() {
             Some(said) if !said.starts_with("fatal error") => Failure::new(format!("{cap}: {said}")),

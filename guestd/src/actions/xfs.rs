@@ -71,7 +71,7 @@ impl Worker {
         let program = self.tool("xfs_info")?;
         let program = match place {
             DevOrPath::Device(device) => program.arg(&device.node),
-            DevOrPath::Path(path) => program.arg(self.outside(path)?),
+            DevOrPath::Path(path) => program.arg(self.outside_plain(path)?),
         };
         let text = program.run()?;
         Ok(Geometry::parse(&String::from_utf8_lossy(&text)))
@@ -129,7 +129,7 @@ impl Server for Worker {
         words.number("rtsize", opts.rtsize, "-R", "")?;
         words.number("rtextsize", opts.rtextsize, "-e", "")?;
         words.number("maxpct", opts.maxpct.map(i64::from), "-m", "")?;
-        let place = self.outside(&path)?;
+        let place = self.outside_directory(&path)?;
         self.tool("xfs_growfs")?.args(words).arg(place).run().map(|_| ()).map_err(about(shown(&path)))
     }
 

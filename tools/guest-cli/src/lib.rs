@@ -57,11 +57,13 @@ pub fn notices(program: &'static str) -> NoticeFn {
     })
 }
 
-/// Shows what the appliance's kernel says.
+/// Shows what the appliance's kernel says, if everything is to be told.
 pub fn console() -> ConsoleFn {
-    Arc::new(|text: &[u8]| {
-        // Nobody reads it: nothing is lost.
-        let _ = std::io::stderr().write_all(text);
+    Arc::new(|text: &[u8], verbose| {
+        if verbose {
+            // Nobody reads it: nothing is lost.
+            let _ = std::io::stderr().write_all(text);
+        }
     })
 }
 

@@ -1,5 +1,7 @@
 //! Events: what happens in a session, and the commands of the host that hear of it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::Result;
 
 use crate::shell::Usage;
@@ -19,7 +21,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// One who listens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Handler {
     name: String,
     /// Places in [`NAMES`].
@@ -28,16 +30,19 @@ struct Handler {
     number: usize,
 }
 
-/// Those who listen.
+/// Those who listen. Some events happen in other threads.
 #[derive(Debug, Default)]
-pub(crate) struct Events {
-    handlers: Vec<Handler>,
+pub(crate) struct Events(Mutex<Handlers>);
+
+#[derive(Debug, Default)]
+struct Handlers {
+    all: Vec<Handler>,
     next: usize,
 }
 
 impl Events {
     /// Adds one: `events` is a list of names with commas, or `*`.
-    pub(crate) fn add(&mut self, name: &str, events: &str, script: &str) -> Result<()> {
+    pub(crate) fn add(&self, name: &str, events: &str, script: &str) -> Result<()> {
         let mut chosen = Vec::new();
         for event in events.split(',').map(str::trim) {
             if event == "*" {
@@ -50,21 +55,24 @@ impl Events {
         }
         chosen.sort_unstable();
         chosen.dedup();
-        self.handlers.push(Handler {
-            name: name.to_owned(),
-            events: chosen,
-            script: script.to_owned(),
-            number: self.next,
-        });
-        self.next += 1;
+        let mut handlers = self.handlers();
+        let number = handlers.next;
+        handlers.all.push(Handler { name: name.to_owned(), events: chosen, script: script.to_owned(), number });
+        handlers.next += 1;
         Ok(())
     }
 
     /// Removes all of that name; false if there are none.
-    pub(crate) fn remove(&mut self, name: &str) -> bool {
-        let before = self.handlers.len();
-        self.handlers.retain(|handler| handler.name != name);
-        self.handlers.len() < before
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let all = &mut self.handlers().all;
+        let before = all.len();
+        all.retain(|handler| handler.name != name);
+        all.len() < before
+    }
+
+    /// Removes all.
+    pub(crate) fn clear(&self) {
+        *self.handlers() = Handlers::default();
     }
 
     /// A line for each.
@@ -78,30 +86,38 @@ impl Events {
             };
             format!("\"{}\" ({}): {events}: {}", handler.name, handler.number, handler.script)
         };
-        self.handlers.iter().map(line).collect()
+        self.handlers().all.iter().map(line).collect()
     }
 
     /// Somebody listens to this.
     pub(crate) fn has(&self, event: &str) -> bool {
-        self.listeners(event).next().is_some()
+        self.handlers().all.iter().any(|handler| handler.hears(event))
     }
 
-    fn listeners<'e>(&'e self, event: &str) -> impl Iterator<Item = &'e Handler> + use<'e> {
-        let at = NAMES.iter().position(|known| *known == event);
-        self.handlers.iter().filter(move |handler| at.is_some_and(|at| handler.events.contains(&at)))
+    fn handlers(&self) -> MutexGuard<'_, Handlers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs the commands of those who listen, one after the other.
     pub(crate) fn fire(&self, event: &str, parameters: &[&str]) {
         let shell =
             std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
-        for handler in self.listeners(event) {
+        // Not while it is locked: a command may last, and what it does may be an event.
+        let listeners: Vec<Handler> =
+            self.handlers().all.iter().filter(|handler| handler.hears(event)).cloned().collect();
+        for handler in listeners {
             let mut command = crate::environment::command(&shell);
             command.arg("-c").arg(&handler.script).arg("sh").args(parameters).env("EVENT", event);
             if let Err(error) = command.status() {
                 eprintln!("guestfish: event '{}': {error}", handler.name);
             }
         }
+    }
+}
+
+impl Handler {
+    fn hears(&self, event: &str) -> bool {
+        self.events.iter().any(|at| NAMES.get(*at) == Some(&event))
     }
 }
 
@@ -112,7 +128,7 @@ mod tests {
 
     #[test]
     fn handlers_come_and_go() {
-        let mut events = Events::default();
+        let events = Events::default();
         events.add("a", "*", "echo $EVENT").unwrap();
         events.add("b", "launch-done,close", "true").unwrap();
         assert_eq!(events.lines(), ["\"a\" (0): *: echo $EVENT", "\"b\" (1): close,launch_done: true"]);

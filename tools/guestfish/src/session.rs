@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use guest::{Canceller, Guest, Settings};
+use appliance_engine::launch::Notice;
+use guest::{Canceller, ConsoleFn, Guest, NoticeFn, Settings};
 use guest_cli::{mount_system, notices};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::prelude::*;
@@ -15,13 +16,14 @@ use crate::events::Events;
 use crate::keys::Keys;
 use crate::options::{Disk, Options};
 use crate::remote::Client;
+use crate::shell::Usage;
 use crate::uri;
 
 /// The state of a session.
 pub(crate) struct Session {
     pub(crate) guest: Guest,
     settings: Template,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
     pub(crate) keys: Keys,
     /// Commands go to another guestfish.
     pub(crate) remote: Option<Client>,
@@ -31,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) progress_bars: bool,
     /// Whose lines are read, for messages; nothing at a prompt.
     pub(crate) script: Option<String>,
+    /// The appliance has ended by itself.
+    pub(crate) lost: Cell<bool>,
     /// The line that runs, from 1.
     pub(crate) line: Cell<usize>,
     pressed: Arc<AtomicBool>,
@@ -51,13 +55,13 @@ struct Template {
 }
 
 impl Template {
-    fn make(&self) -> Result<Guest> {
+    fn make(&self, events: &Arc<Events>) -> Result<Guest> {
         let guest = Guest::create(Settings {
             how: self.how,
             backend: self.backend,
             program: "guestfish".to_owned(),
-            notice: Some(notices("guestfish")),
-            console: Some(guest_cli::console()),
+            notice: Some(warnings(events)),
+            console: Some(kernel_words(events)),
             ..Settings::default()
         })?;
         if self.verbose {
@@ -82,6 +86,37 @@ impl Template {
     }
 }
 
+/// How a guest ended, unless it had ended by itself and that was told when it was noticed.
+fn news(done: guestd_api::Result<()>, told: bool) -> Result<()> {
+    match done {
+        Err(guestd_api::Error::Disconnected(_)) if told => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Warnings go to standard error unless somebody listens to them.
+fn warnings(events: &Arc<Events>) -> NoticeFn {
+    let (events, print) = (Arc::clone(events), notices("guestfish"));
+    Box::new(move |notice: Notice<'_>, verbose| match notice {
+        Notice::Fallback(line) if line.starts_with("warning: ") && events.has("warning") => {
+            events.fire("warning", &[line.trim_start_matches("warning: ")]);
+        }
+        Notice::Fallback(line) | Notice::Detail(line) if verbose && events.has("library") => {
+            events.fire("library", &[line]);
+        }
+        other => print(other, verbose),
+    })
+}
+
+/// So does what the appliance's kernel says.
+fn kernel_words(events: &Arc<Events>) -> ConsoleFn {
+    let (events, print) = (Arc::clone(events), guest_cli::console());
+    Arc::new(move |text: &[u8], verbose| match events.has("appliance") {
+        true => events.fire("appliance", &[&String::from_utf8_lossy(text)]),
+        false => print(text, verbose),
+    })
+}
+
 impl Session {
     /// A session as the options want it, without disks.
     ///
@@ -99,12 +134,13 @@ impl Session {
             no_sync: options.no_sync,
         };
         let interactive = options.is_interactive();
-        let guest = settings.make()?;
+        let events = Arc::new(Events::default());
+        let guest = settings.make(&events)?;
         Ok(Session {
             canceller: Arc::new(Mutex::new(guest.canceller())),
             guest,
             settings,
-            events: Events::default(),
+            events,
             keys: options.keys.clone(),
             remote: options.remote.map(Client::connect).transpose()?,
             json: options.json,
@@ -114,6 +150,7 @@ impl Session {
                 .progress_bars
                 .unwrap_or_else(|| interactive && std::io::stdout().is_terminal()),
             script: None,
+            lost: Cell::new(false),
             line: Cell::new(0),
             pressed: Arc::default(),
         })
@@ -170,22 +207,24 @@ impl Session {
         }
         for mount in &options.mounts {
             if let Err(error) = mount.mount(&self.guest, options.read_only) {
-                self.suggest_mounts(mount.device());
-                return Err(error);
+                eprintln!("libguestfs: error: {}", cli::error::chain(&error));
+                return Err(Usage(self.other_mounts(mount.device())).into());
             }
         }
         Ok(())
     }
 
     /// What could be mounted instead.
-    fn suggest_mounts(&self, device: &str) {
-        eprintln!("guestfish: '{device}' could not be mounted.");
-        let Ok(others) = self.guest.list_filesystems() else { return };
-        let others = others.iter().filter(|(_, kind)| kind != "unknown" && kind != "swap");
-        let lines: Vec<String> = others.map(|(name, kind)| format!("\t{name} ({kind})\n")).collect();
-        if !lines.is_empty() {
-            eprint!("guestfish: Did you mean to mount one of these filesystems?\n{}", lines.concat());
+    fn other_mounts(&self, device: &str) -> String {
+        let mut text = format!("guestfish: ‘{device}’ could not be mounted.");
+        let others = self.guest.list_filesystems().unwrap_or_default();
+        if !others.is_empty() {
+            text.push_str("\nguestfish: Did you mean to mount one of these filesystems?");
         }
+        for (name, kind) in others {
+            text.push_str(&format!("\nguestfish: \t{name} ({kind})"));
+        }
+        text
     }
 
     /// Finds the operating system and mounts it.
@@ -206,10 +245,14 @@ impl Session {
     /// # Errors
     /// When not everything could be written.
     pub(crate) fn reopen(&mut self) -> Result<()> {
-        let new = self.settings.make()?;
+        let new = self.settings.make(&self.events)?;
         *self.canceller.lock().unwrap_or_else(PoisonError::into_inner) = new.canceller();
         let old = std::mem::replace(&mut self.guest, new);
-        Ok(old.shut_down()?)
+        let done = old.shut_down();
+        self.events.fire("close", &[]);
+        // Those who listen listen to one guest.
+        self.events.clear();
+        news(done, self.lost.take())
     }
 
     /// Ends the guest; everything written is on its disks then.
@@ -217,10 +260,10 @@ impl Session {
     /// # Errors
     /// When not everything could be written.
     pub(crate) fn shut_down(self) -> Result<()> {
-        let Session { guest, events, .. } = self;
+        let Session { guest, events, lost, .. } = self;
         let done = guest.shut_down();
         events.fire("close", &[]);
-        Ok(done?)
+        news(done, lost.get())
     }
 
     /// Takes Ctrl-C over from now on: it ends the action that runs. In a script it ends the script too, and

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use guestd_api::prelude::*;
-use guestd_api::{ArgError, CommandSpec, GuestString, find};
+use guestd_api::{ArgError, CommandSpec, Error, GuestString, find};
 
 use crate::local::{self, Flow};
 use crate::progress::Bar;
@@ -21,6 +21,10 @@ pub(crate) fn run_command_line(session: &mut Session, arguments: &[OsString]) ->
     let mut shell = Shell::new(None);
     for command in arguments.split(|word| word == ":") {
         let mut words: Vec<GuestString> = command.iter().map(|w| w.clone().into_vec().into()).collect();
+        if words.is_empty() {
+            report(session, &Usage("guestfish: empty command on command line".to_owned()).into());
+            return false;
+        }
         let mut ignore = false;
         if let Some(first) = words.first_mut()
             && first.as_bytes().len() > 1
@@ -131,17 +135,19 @@ pub(crate) struct Shell {
     here: Option<String>,
     /// Commands so far: who fails at the first may not know what this is.
     count: usize,
+    /// The name under which the command that runs was called.
+    pub(crate) typed: String,
 }
 
 impl Shell {
     pub(crate) fn new(script: Option<Box<dyn BufRead>>) -> Self {
-        Shell { script, extra_lines: 0, here: None, count: 0 }
+        Shell { script, extra_lines: 0, here: None, count: 0, typed: String::new() }
     }
 
     /// A shell for one command with the text that follows it.
     pub(crate) fn with_text(here: Option<String>) -> Self {
         // Who sends commands from elsewhere knows what this is.
-        Shell { script: None, extra_lines: 0, here, count: 1 }
+        Shell { script: None, extra_lines: 0, here, count: 1, typed: String::new() }
     }
 
     fn next_line(&mut self, session: &Session) -> Result<Option<String>> {
@@ -264,6 +270,7 @@ impl Shell {
         self.count += 1;
         let name = typed.to_str().unwrap_or_default();
         if let Some(command) = local::find(name) {
+            self.typed = name.to_ascii_lowercase();
             return (command.run)(self, session, arguments, out);
         }
         let Some(command) = find(name) else { return Err(self.unknown(&typed.to_string_lossy())) };
@@ -295,7 +302,7 @@ impl Shell {
         let translated = windows::translated(&session.guest, command, arguments)?;
         let arguments = translated.as_deref().unwrap_or(arguments);
         let request =
-            command.parse(arguments, &mut ask).map_err(|error| wrong_words(command, typed, &error))?;
+            command.parse(arguments, &mut ask).map_err(|error| wrong_words(command, typed, error))?;
         let mut input = match &request.input {
             Some(word) => {
                 let here = self.here_document(session, word)?;
@@ -331,6 +338,9 @@ impl Shell {
         }
         if command.name == "launch" && done.is_ok() {
             session.events.fire("launch_done", &[]);
+        }
+        if matches!(done, Err(Error::Disconnected(_))) && !session.lost.replace(true) {
+            session.events.fire("subprocess_quit", &[]);
         }
         // Many short lines are one write.
         let mut out = io::BufWriter::new(out);
@@ -394,8 +404,8 @@ fn host_command(command: &str) -> Result<Flow> {
 }
 
 /// Words that make no call.
-fn wrong_words(command: &CommandSpec, typed: &str, error: &ArgError) -> anyhow::Error {
-    let text = match error {
+fn wrong_words(command: &CommandSpec, typed: &str, error: ArgError) -> anyhow::Error {
+    let text = match &error {
         ArgError::Count => format!(
             "error: incorrect number of arguments\nusage: {}\ntype 'help {typed}' for more help on {typed}",
             help::usage(command)
@@ -404,5 +414,5 @@ fn wrong_words(command: &CommandSpec, typed: &str, error: &ArgError) -> anyhow::
         ArgError::Bool(_) => format!("guestfish: {error}"),
         other => format!("{typed}: {other}"),
     };
-    Usage(text).into()
+    anyhow::Error::new(error).context(Usage(text))
 }

@@ -9,7 +9,8 @@ mod image;
 mod inspect;
 mod settings;
 
-use guestd_api::actions::{handle, host_disk, inspect as inspect_api, launch};
+use guestd_api::actions::{handle, host_disk, inspect as inspect_api, launch, system};
+use guestd_api::structs::{Struct as _, Version};
 use guestd_api::{Call, Error, Failure, GuestString, Result, Value, Worker};
 
 use crate::guest::Guest;
@@ -28,9 +29,21 @@ pub(crate) fn answer(guest: &Guest, call: &Call) -> Option<Result<Value>> {
             let failed = |failure| Error::Action { action: call.name(), failure };
             return Some(inspect_api::dispatch(&host, inspect.clone()).map_err(failed));
         }
+        // The appliance is of the same version, and need not run for it to be told.
+        Call::System(system::Call::version {}) => return Some(Ok(Value::Struct(version().into_fields()))),
         _ => return None,
     };
     Some(done.map_err(Error::Host))
+}
+
+fn version() -> Version {
+    let number = |text: &str| text.parse().unwrap_or_default();
+    Version {
+        major: number(env!("CARGO_PKG_VERSION_MAJOR")),
+        minor: number(env!("CARGO_PKG_VERSION_MINOR")),
+        release: number(env!("CARGO_PKG_VERSION_PATCH")),
+        extra: env!("CARGO_PKG_VERSION_PRE").into(),
+    }
 }
 
 /// Carries them out. Their arguments mean things of the host or are passed on: nothing is looked up for them.

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
-use guestd_api::GuestString;
 use guestd_api::prelude::*;
+use guestd_api::{ArgError, GuestString};
 
 use super::{Flow, text, wrong};
 use crate::session::Session;
-use crate::shell::{Shell, Usage};
+use crate::shell::{Shell, Silent, Usage};
 
 pub(super) fn echo(
     _: &mut Shell,
@@ -65,6 +65,26 @@ pub(super) fn time(
     let flow = shell.run(session, words, out)?;
     writeln!(out, "elapsed time: {:.2} seconds", started.elapsed().as_secs_f64())?;
     Ok(flow)
+}
+
+/// Wants the command to fail. One whose words are wrong was not even tried.
+pub(super) fn not(
+    shell: &mut Shell,
+    session: &mut Session,
+    words: &[GuestString],
+    out: &mut dyn Write,
+) -> Result<Flow> {
+    if words.is_empty() {
+        return Err(Usage("use 'not command [args...]'".to_owned()).into());
+    }
+    match shell.run(session, words, out) {
+        Ok(_) => Err(Silent.into()),
+        Err(error) if matches!(error.downcast_ref(), Some(ArgError::Count)) => Err(error),
+        Err(error) => {
+            crate::shell::report(session, &error);
+            Ok(Flow::Go)
+        }
+    }
 }
 
 /// What the appliance can do, feature by feature.

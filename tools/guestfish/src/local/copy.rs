@@ -28,14 +28,16 @@ pub(super) fn copy_in(
         let text = "use 'copy-in <local> [<local>...] <remotedir>' to copy files into the image";
         return Err(Usage(text.to_owned()).into());
     };
+    let mut sources = Vec::new();
+    for local in locals {
+        let found = fs::canonicalize(Path::new(local.as_os_str()));
+        sources.push(found.map_err(|_| anyhow!("source ‘{local}’ does not exist (or cannot be read)"))?);
+    }
     let guest = &session.guest;
     if !guest.is_dir(remote.clone(), IsDirOptions::default().followsymlinks(true))? {
         bail!("target ‘{remote}’ is not a directory");
     }
-    for local in locals {
-        let path = Path::new(local.as_os_str());
-        let found = fs::canonicalize(path);
-        let path = found.map_err(|_| anyhow!("source ‘{local}’ does not exist (or cannot be read)"))?;
+    for path in sources {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             bail!("{}: cannot be copied", path.display())
         };

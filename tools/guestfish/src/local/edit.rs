@@ -1,5 +1,6 @@
 //! `edit` and `hexedit`: a file goes to the host, through an editor, and back if it changed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 
@@ -20,7 +21,7 @@ const PIECE: usize = 1 << 20;
 
 /// Downloads a file, lets the user edit it, and puts it back if it changed, with its attributes.
 pub(super) fn edit(
-    _: &mut Shell,
+    shell: &mut Shell,
     session: &mut Session,
     words: &[GuestString],
     _: &mut dyn Write,
@@ -32,7 +33,12 @@ pub(super) fn edit(
     // Of a link, what it leads to: the link stays.
     let path = guest.realpath(path.clone())?;
     let before = guest.read_file(path.clone())?;
-    let after = through_editor(guest, "EDITOR", "vi", &before)?;
+    let editor = match shell.typed.as_str() {
+        "vi" => "vi".into(),
+        "emacs" => "emacs -nw".into(),
+        _ => environment::get("EDITOR").unwrap_or_else(|| "vi".into()),
+    };
+    let after = through_editor(guest, editor, &before)?;
     if after == before {
         return Ok(Flow::Go);
     }
@@ -94,7 +100,8 @@ pub(super) fn hexedit(
         }
         before.extend(piece);
     }
-    let after = through_editor(guest, "HEXEDITOR", "hexedit", &before)?;
+    let editor = environment::get("HEXEDITOR").unwrap_or_else(|| "hexedit".into());
+    let after = through_editor(guest, editor, &before)?;
     if after.len() != before.len() {
         bail!(
             "hexedit: the editor changed the size from {} to {} bytes: nothing was written",
@@ -121,8 +128,7 @@ pub(super) fn hexedit(
 }
 
 /// What an editor makes of some bytes.
-fn through_editor(guest: &guest::Guest, variable: &str, usual: &str, before: &[u8]) -> Result<Vec<u8>> {
-    let editor = environment::get(variable).unwrap_or_else(|| usual.into());
+fn through_editor(guest: &guest::Guest, editor: OsString, before: &[u8]) -> Result<Vec<u8>> {
     let mut copy =
         tempfile::Builder::new().prefix("guestfish-").tempfile_in(guest.get_tmpdir()?.as_os_str())?;
     copy.write_all(before)?;

@@ -150,6 +150,14 @@ pub(crate) static COMMANDS: &[Local] = &[
         "The program is $PAGER, or more; under the name less it is that.\n\n    more /etc/services",
         view::more,
     ),
+    local(
+        "not",
+        &[],
+        "command [argument ...]",
+        "Run a command that must fail",
+        "Its failure is told and the script goes on; its success is an error.\n\n    not mount /dev/sda1 /",
+        basic::not,
+    ),
     local("quit", &["exit", "q"], "", "Leave; everything is written out first", "    quit", basic::quit),
     local(
         "reopen",

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::shell::{Shell, Usage};
 
 pub(super) fn more(
-    _: &mut Shell,
+    shell: &mut Shell,
     session: &mut Session,
     words: &[GuestString],
     _: &mut dyn Write,
@@ -22,7 +22,10 @@ pub(super) fn more(
         return Err(Usage("use 'more filename' to page a file".to_owned()).into());
     };
     let bytes = session.guest.read_file(path.clone())?;
-    let pager = environment::get("PAGER").unwrap_or_else(|| "more".into());
+    let pager = match shell.typed.as_str() {
+        "less" => "less".into(),
+        _ => environment::get("PAGER").unwrap_or_else(|| "more".into()),
+    };
     let mut child = environment::shell(pager).stdin(Stdio::piped()).spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
         // Leaving the pager early is not an error.
