@@ -373,7 +373,7 @@ fn files_are_edited_in_place() {
     assert!(scratch.debugfs("stat /link").contains("Type: symlink"));
     let inode = |stat: &str| stat.split_whitespace().nth(1).unwrap().to_owned();
     // Nothing changed: nothing is written.
-    assert_eq!(edit("true", "vi /etc/conf").code, Some(0));
+    assert_eq!(edit("true", "edit /etc/conf").code, Some(0));
     assert_eq!(inode(&scratch.debugfs("stat /etc/conf")), inode(&stat));
     let ran = edit("false", "edit /etc/conf");
     assert!(ran.code == Some(1) && ran.err.contains("edit: 'false' failed"), "{ran:?}");

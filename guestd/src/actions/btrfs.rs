@@ -91,7 +91,11 @@ impl Server for Worker {
     }
 
     fn btrfs_subvolume_delete(&self, subvolume: GuestPath) -> Result<(), Failure> {
-        self.tool("btrfs")?.args(["subvolume", "delete"]).arg(self.outside_directory(&subvolume)?).run().map(|_| ())
+        self.tool("btrfs")?
+            .args(["subvolume", "delete"])
+            .arg(self.outside_directory(&subvolume)?)
+            .run()
+            .map(|_| ())
     }
 
     fn btrfs_subvolume_snapshot(

@@ -56,7 +56,8 @@ impl Worker {
     pub(super) fn outside_plain(&self, path: &GuestPath) -> Result<PathBuf, Failure> {
         {
             let _guest = self.guest()?;
-            if std::fs::metadata(path.path()).is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_file()) {
+            if std::fs::metadata(path.path()).is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_file())
+            {
                 return Err(not_regular(path));
             }
         }

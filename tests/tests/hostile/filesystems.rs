@@ -44,7 +44,9 @@ fn fill(disk: &Path, make: &str) {
 fn damage(good: &[u8], seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let used: Vec<usize> = (0..good.len() / 512)
-        .filter(|sector| good.get(sector * 512..(sector + 1) * 512).is_some_and(|bytes| bytes.iter().any(|b| *b != 0)))
+        .filter(|sector| {
+            good.get(sector * 512..(sector + 1) * 512).is_some_and(|bytes| bytes.iter().any(|b| *b != 0))
+        })
         .collect();
     let near = used.iter().take_while(|sector| **sector < 256).count().max(1);
     let mut bad = good.to_vec();
@@ -159,6 +161,7 @@ fn damaged_images_of_trees() {
         survive(&host, name, &good);
     }
     // Undamaged they are what they were.
-    let out = output_of(&["--ro", "--format=raw", "-a", text(&image), "-m", "/dev/sda"], "cat /d/e/f/short\n");
+    let out =
+        output_of(&["--ro", "--format=raw", "-a", text(&image), "-m", "/dev/sda"], "cat /d/e/f/short\n");
     assert_eq!(out, "inside\n");
 }

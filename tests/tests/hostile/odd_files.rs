@@ -26,7 +26,15 @@ const ODD: &[(&str, &str)] = &[
 
 /// Actions that end the session, wait on purpose, or are about the host.
 const LEFT_OUT: &[&str] = &[
-    "shutdown", "close", "kill_subprocess", "internal_exit", "sleep", "launch", "debug", "debug_upload", "umount_all",
+    "shutdown",
+    "close",
+    "kill_subprocess",
+    "internal_exit",
+    "sleep",
+    "launch",
+    "debug",
+    "debug_upload",
+    "umount_all",
     "user_cancel",
 ];
 
@@ -50,7 +58,9 @@ fn example(command: &CommandSpec) -> Option<Vec<String>> {
     let help = command.help();
     let lines = help.lines().filter_map(|line| line.strip_prefix("    ")).map(words);
     let own = |words: &Vec<String>| {
-        words.first().is_some_and(|name| guestd_api::find(name).is_some_and(|found| found.name == command.name))
+        words
+            .first()
+            .is_some_and(|name| guestd_api::find(name).is_some_and(|found| found.name == command.name))
     };
     let enough = |words: &Vec<String>| words.len() > command.args.len();
     lines.into_iter().find(|words| own(words) && enough(words))
@@ -100,7 +110,9 @@ fn every_action_that_takes_a_path() {
                 continue;
             }
             for odd in 0..paths {
-                let Some(line) = call(command, odd) else { panic!("{} has no example to go by", command.name) };
+                let Some(line) = call(command, odd) else {
+                    panic!("{} has no example to go by", command.name)
+                };
                 seen.insert(command.name);
                 // Actions mount things and make files that cannot be removed.
                 lines.extend(["umount-all", "mount /dev/sda /"].map(str::to_owned));

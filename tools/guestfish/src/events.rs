@@ -57,7 +57,12 @@ impl Events {
         chosen.dedup();
         let mut handlers = self.handlers();
         let number = handlers.next;
-        handlers.all.push(Handler { name: name.to_owned(), events: chosen, script: script.to_owned(), number });
+        handlers.all.push(Handler {
+            name: name.to_owned(),
+            events: chosen,
+            script: script.to_owned(),
+            number,
+        });
         handlers.next += 1;
         Ok(())
     }
