@@ -53,6 +53,11 @@ fn boot_and_serve() -> io::Result<()> {
     for place in ["/sysroot", "/tools", "/dev/pts"] {
         let _ = std::fs::create_dir(place);
     }
+    // Names that scripts use for what they have open.
+    for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    {
+        let _ = std::os::unix::fs::symlink(target, Path::new("/dev").join(name));
+    }
     // Terminals are for programs of the guest; without them all else works.
     let _ = mount("devpts", "/dev/pts", "devpts", MountFlags::NOSUID, None::<&CStr>);
     let sysroot = tools::prepare_sysroot()?;

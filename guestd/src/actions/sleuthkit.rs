@@ -6,11 +6,14 @@ use crate::worker::{Mountable, Worker};
 use guestd_api::actions::sleuthkit::{DownloadBlocksOptions, Server};
 use guestd_api::structs::TskDirent;
 use guestd_api::{Failure, GuestString};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Bits of `tsk_flags`.
 const IN_USE: u32 = 1;
 const REUSED: u32 = 2;
+
+/// As many inodes are described by one run of a script.
+const INODES_AT_ONCE: usize = 500;
 
 impl Worker {
     fn forensic(
@@ -32,37 +35,48 @@ impl Worker {
         let types = self.tool("fls")?.args(["-a", "-r", "-p"]).arg(&device.node).run()?;
         let kinds = types.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let mut times = HashMap::new();
         let mut entries = Vec::new();
         for (line, kind) in lines.zip(kinds) {
             self.task.check()?;
-            let Some(mut entry) = parse_entry(line, kind) else { continue };
+            let Some(entry) = parse_entry(line, kind) else { continue };
             // Each directory names itself and the one above; only the root does so once.
             let last = entry.tsk_name.as_bytes().rsplit(|byte| *byte == b'/').next();
             if matches!(last, Some(b"." | b"..")) && entry.tsk_name != *"." {
                 continue;
             }
-            if entry.tsk_inode != 0 {
-                let more = match times.get(&entry.tsk_inode) {
-                    Some(more) => *more,
-                    None => {
-                        let more = self.inode_details(device, entry.tsk_inode)?;
-                        times.insert(entry.tsk_inode, more);
-                        more
-                    }
-                };
-                more.put_into(&mut entry);
+            // Inodes without a name, under names that are made up.
+            if entry.tsk_name.as_bytes().starts_with(b"$OrphanFiles/") {
+                continue;
             }
             entries.push(entry);
         }
         Ok(entries)
     }
 
-    /// What only the description of an inode says.
-    fn inode_details(&self, device: &Device, inode: u64) -> Result<Details, Failure> {
-        let done =
-            self.tool("istat")?.args(["-z", "UTC"]).arg(&device.node).arg(inode.to_string()).finish()?;
-        Ok(Details::parse(&String::from_utf8_lossy(&done.stdout)))
+    /// Adds what only the descriptions of inodes say.
+    fn with_details(&self, device: &Device, mut entries: Vec<TskDirent>) -> Result<Vec<TskDirent>, Failure> {
+        let inodes: BTreeSet<u64> =
+            entries.iter().map(|entry| entry.tsk_inode).filter(|inode| *inode != 0).collect();
+        let inodes: Vec<String> = inodes.iter().map(u64::to_string).collect();
+        let mut all = HashMap::new();
+        self.tool("istat")?;
+        for some in inodes.chunks(INODES_AT_ONCE) {
+            let script = "for inode; do printf '\\0%s\\n' \"$inode\"; istat -z UTC \"$0\" \"$inode\" 2>/dev/null; done; true";
+            let bash = self.tool("bash")?.arg("-c").arg(script).arg(&device.node).args(some);
+            for part in bash.run()?.split(|byte| *byte == 0) {
+                let text = String::from_utf8_lossy(part);
+                let (inode, text) = text.split_once('\n').unwrap_or_default();
+                if let Ok(inode) = inode.parse::<u64>() {
+                    all.insert(inode, Details::parse(text));
+                }
+            }
+        }
+        for entry in &mut entries {
+            if entry.tsk_inode != 0 {
+                all.get(&entry.tsk_inode).copied().unwrap_or_default().put_into(entry);
+            }
+        }
+        Ok(entries)
     }
 }
 
@@ -171,12 +185,14 @@ fn parse_entry(body: &[u8], kind: &[u8]) -> Option<TskDirent> {
 
 impl Server for Worker {
     fn filesystem_walk(&self, device: Mountable) -> Result<Vec<TskDirent>, Failure> {
-        self.names(&device.device)
+        self.with_details(&device.device, self.names(&device.device)?)
     }
 
     fn find_inode(&self, device: Mountable, inode: i64) -> Result<Vec<TskDirent>, Failure> {
         let Ok(wanted) = u64::try_from(inode) else { return Ok(Vec::new()) };
-        Ok(self.names(&device.device)?.into_iter().filter(|entry| entry.tsk_inode == wanted).collect())
+        let names =
+            self.names(&device.device)?.into_iter().filter(|entry| entry.tsk_inode == wanted).collect();
+        self.with_details(&device.device, names)
     }
 
     fn download_inode(&self, device: Mountable, inode: i64, filename: Output) -> Result<(), Failure> {

@@ -1,7 +1,10 @@
 //! What all cases have in common: a host that is looked at afterwards, a healthy disk, and a limit of time.
 
+mod archives;
 mod filesystems;
 mod odd_files;
+mod tables;
+mod trees;
 
 use std::fs::File;
 use std::io::Write;
@@ -88,7 +91,7 @@ impl Host {
         }
         let mut script = String::from("run\n");
         for (number, line) in lines.iter().enumerate() {
-            script.push_str(&format!("!echo {number} >{}\n-{line}\n", self.mark().display()));
+            script.push_str(&format!("echo {MARK}{number}\n-{line}\n"));
         }
         // A new handle: the kernel of the appliance may have died of the disk, which is not for it to decide.
         let disk = healthy().display();
@@ -114,33 +117,44 @@ impl Host {
             if started.elapsed() > LIMIT {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("{disks:?}: this does not end: {}", self.last(lines));
+                panic!("{disks:?}: this does not end: {}", last(&out, lines));
             }
             std::thread::sleep(Duration::from_millis(10));
         };
         let _ = writer.join().unwrap();
-        let out = std::fs::read(&out).unwrap();
+        let printed = without_marks(&std::fs::read(&out).unwrap());
         let err = String::from_utf8_lossy(&std::fs::read(&err).unwrap()).into_owned();
         let end = err.lines().rev().take(5).collect::<Vec<_>>();
-        assert!(status.success(), "{disks:?}: {status} at {}: {end:?}", self.last(lines));
-        assert!(out.trim_ascii_end().ends_with(b"healthy"), "{disks:?}: {end:?}");
+        assert!(status.success(), "{disks:?}: {status} at {}: {end:?}", last(&out, lines));
+        assert!(printed.trim_ascii_end().ends_with(b"healthy"), "{disks:?}: {end:?}");
         assert!(
             !err.contains("panicked") && !err.contains("a thread of the agent failed"),
             "{disks:?}: {err}"
         );
         assert_eq!(self.left_over(), Vec::<PathBuf>::new(), "{disks:?}");
-        Told { out, err }
+        Told { out: printed, err }
     }
+}
 
-    /// Where a run notes how far it has come.
-    fn mark(&self) -> PathBuf {
-        self.place.path().join("mark")
-    }
+/// What a run says before each line.
+const MARK: &str = "=-=-=";
 
-    /// The line that was carried out last.
-    fn last(&self, lines: &[String]) -> String {
-        let mark = std::fs::read_to_string(self.mark()).unwrap_or_default();
-        let number = mark.trim().parse::<usize>().ok();
-        number.and_then(|number| lines.get(number)).cloned().unwrap_or_else(|| "the start".to_owned())
+/// The line that was carried out last.
+fn last(out: &Path, lines: &[String]) -> String {
+    let out = std::fs::read(out).unwrap_or_default();
+    let out = String::from_utf8_lossy(&out);
+    let number = out.rsplit_once(MARK).and_then(|(_, rest)| rest.lines().next()?.parse::<usize>().ok());
+    number.and_then(|number| lines.get(number)).cloned().unwrap_or_else(|| "the start".to_owned())
+}
+
+/// What was printed without the marks, which stand at the ends of what has no line's end too.
+fn without_marks(out: &[u8]) -> Vec<u8> {
+    let mut left = Vec::with_capacity(out.len());
+    for piece in out.split_inclusive(|byte| *byte == b'\n') {
+        match piece.windows(MARK.len()).position(|window| window == MARK.as_bytes()) {
+            Some(at) => left.extend_from_slice(&piece[..at]),
+            None => left.extend_from_slice(piece),
+        }
     }
+    left
 }

@@ -114,8 +114,10 @@ fn every_action_that_takes_a_path() {
                     panic!("{} has no example to go by", command.name)
                 };
                 seen.insert(command.name);
-                // Actions mount things and make files that cannot be removed.
-                lines.extend(["umount-all", "mount /dev/sda /"].map(str::to_owned));
+                // Some actions change what is mounted.
+                if number % 16 == 15 {
+                    lines.extend(["umount-all", "mount /dev/sda /"].map(str::to_owned));
+                }
                 let fresh = ["mkdir DIR", "write DIR/good \"good\\n\"", make, &line];
                 lines.extend(fresh.map(|line| line.replace("DIR", &format!("/w{number}"))));
                 number += 1;
