@@ -44,10 +44,6 @@ impl Worker {
             if matches!(last, Some(b"." | b"..")) && entry.tsk_name != *"." {
                 continue;
             }
-            // Inodes without a name, under names that are made up.
-            if entry.tsk_name.as_bytes().starts_with(b"$OrphanFiles/") {
-                continue;
-            }
             entries.push(entry);
         }
         Ok(entries)
@@ -185,7 +181,10 @@ fn parse_entry(body: &[u8], kind: &[u8]) -> Option<TskDirent> {
 
 impl Server for Worker {
     fn filesystem_walk(&self, device: Mountable) -> Result<Vec<TskDirent>, Failure> {
-        self.with_details(&device.device, self.names(&device.device)?)
+        let mut names = self.names(&device.device)?;
+        // Inodes without a name, under names that are made up.
+        names.retain(|entry| !entry.tsk_name.as_bytes().starts_with(b"$OrphanFiles/"));
+        self.with_details(&device.device, names)
     }
 
     fn find_inode(&self, device: Mountable, inode: i64) -> Result<Vec<TskDirent>, Failure> {

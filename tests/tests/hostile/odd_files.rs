@@ -97,14 +97,19 @@ fn every_action_that_takes_a_path() {
     let host = Host::new();
     let disks: Vec<_> = ["a", "b", "c"].into_iter().map(|name| host.disk(name)).collect();
     let mut seen = BTreeSet::new();
-    for (name, make) in ODD {
+    // All of them with everything takes minutes: unless asked for, each meets a third, in turn.
+    let all = std::env::var_os("DISKWRIGHT_ROUNDS").is_some();
+    for (turn, (name, make)) in ODD.iter().enumerate() {
         for (disk, mib) in disks.iter().zip([1024, 32, 32]) {
             std::fs::File::create(disk).unwrap().set_len(mib << 20).unwrap();
         }
         let mut lines: Vec<String> =
             ["mkfs ext4 /dev/sda", "mount /dev/sda /", "mkfifo 0666 /pipe"].map(str::to_owned).into();
         let mut number = 0;
-        for command in commands() {
+        for (at, command) in commands().enumerate() {
+            if !all && (at + turn) % 3 != 0 {
+                continue;
+            }
             let paths = command.args.iter().filter(|argument| takes_path(argument.kind)).count();
             if LEFT_OUT.contains(&command.name) || !ends(name, command) {
                 continue;
