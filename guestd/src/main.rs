@@ -16,6 +16,7 @@ mod init;
 mod journal;
 mod modules;
 mod network;
+mod passing;
 mod probe;
 mod ptable;
 mod run;

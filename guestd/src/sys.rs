@@ -243,3 +243,23 @@ pub(crate) fn add_route(socket: impl AsFd, route: Route) -> io::Result<()> {
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Has what is cached of a part of a file sent to its disk, without waiting.
+pub(crate) fn start_writing(file: &std::fs::File, offset: u64, length: u64) {
+    sync_range(file, offset, length, libc::SYNC_FILE_RANGE_WRITE);
+}
+
+/// Waits until what was sent of a part of a file is on its disk.
+pub(crate) fn wait_for_writing(file: &std::fs::File, offset: u64, length: u64) {
+    let all =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, offset, length, all);
+}
+
+fn sync_range(file: &std::fs::File, offset: u64, length: u64, flags: libc::c_uint) {
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
+    if length > 0 {
+        // SAFETY: takes numbers only. What it does not know of a file it refuses, and nothing depends on it.
+        unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, flags) };
+    }
+}

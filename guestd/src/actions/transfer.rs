@@ -1,6 +1,7 @@
 //! Streams between a host file and a file or device of the guest, and checksums.
 
 use crate::disks::Device;
+use crate::passing::Passing;
 use crate::task::{Input, Output};
 use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::actions::transfer::Server;
@@ -55,9 +56,10 @@ impl Worker {
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         }
+        let mut file = Passing::written(file, offset);
         self.copy_stream(&mut from, &mut file, 0, place)?;
         // What the caller was told is written can be read by its device as well.
-        if matches!(place, DevOrPath::Device(_)) { file.sync_all().map_err(failed) } else { Ok(()) }
+        if matches!(place, DevOrPath::Device(_)) { file.file().sync_all().map_err(failed) } else { Ok(()) }
     }
 
     fn sum(&self, kind: &GuestString, file: File) -> Result<GuestString, Failure> {
@@ -123,7 +125,7 @@ impl Server for Worker {
         }
         // A pipe has no size and cannot be rewound.
         let total = size(&mut file).unwrap_or(0);
-        self.copy_stream(&mut file, &mut filename, total, &remotefilename).map(|_| ())
+        self.copy_stream(&mut Passing::read(file, 0), &mut filename, total, &remotefilename).map(|_| ())
     }
 
     fn download_offset(
@@ -138,7 +140,12 @@ impl Server for Worker {
         let mut file = self.open_either(&remotefilename, File::options().read(true))?;
         let failed = |e: io::Error| Failure::io(name(&remotefilename), &e);
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-        let done = self.copy_stream(&mut file.take(size), &mut filename, size, &remotefilename)?;
+        let done = self.copy_stream(
+            &mut Passing::read(file, offset).take(size),
+            &mut filename,
+            size,
+            &remotefilename,
+        )?;
         if done < size {
             return Err(Failure::new(format!(
                 "{}: short read, {done} of {size} bytes",

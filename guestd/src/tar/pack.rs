@@ -6,6 +6,7 @@
 
 use super::BLOCK;
 use super::ring::{BATCH, ReadFile, Ring};
+use crate::passing::Passing;
 use guestd_api::Failure;
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -311,7 +312,7 @@ impl<'a> Packer<'a> {
         // Not waiting: it may have become a pipe.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mut file = match rustix::fs::open(&*found.path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
+            Ok(file) => Passing::read(File::from(file), 0),
             Err(error) => {
                 self.complain(&found.name, "Cannot open", error);
                 return Ok(());
@@ -324,8 +325,8 @@ impl<'a> Packer<'a> {
             self.room()?;
             let room = (self.buffer.capacity() - self.buffer.len()) as u64;
             let before = self.buffer.len();
-            let mut part = (&mut file).take(room.min(left));
-            if let Err(error) = part.read_to_end(&mut self.buffer) {
+            let done = (&mut file).take(room.min(left)).read_to_end(&mut self.buffer);
+            if let Err(error) = done {
                 let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
                 self.complain(&found.name, "Read error", error);
                 break;

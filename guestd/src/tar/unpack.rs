@@ -7,6 +7,7 @@
 use super::entry::{self, Entry, Kind, Next, normal};
 use super::ring::{BATCH, NewFile, Ring};
 use super::{BLOCK, keeps_attributes};
+use crate::passing::Passing;
 use guestd_api::Failure;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
@@ -287,7 +288,7 @@ impl<'c> Unpacker<'c> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path(&entry.name), flags, Mode::from_raw_mode(0o600));
         let Ok(file) = opened else { return Ok(Err(ForTar)) };
-        let mut file = File::from(file);
+        let mut file = Passing::written(File::from(file), 0);
         let mut left = entry.size;
         let mut broken = None;
         while left > 0 {
@@ -307,9 +308,9 @@ impl<'c> Unpacker<'c> {
             self.complain(entry, "Cannot write", error);
         }
         let (user, group) = owner(entry);
-        let done = rustix::fs::fchown(&file, user, group)
-            .and_then(|()| rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)))
-            .and_then(|()| rustix::fs::futimens(&file, &times(entry)));
+        let done = rustix::fs::fchown(file.file(), user, group)
+            .and_then(|()| rustix::fs::fchmod(file.file(), Mode::from_raw_mode(entry.mode)))
+            .and_then(|()| rustix::fs::futimens(file.file(), &times(entry)));
         if let Err(error) = done {
             self.complain(entry, "Cannot change its attributes", error);
         }
