@@ -15,9 +15,9 @@ help:
 	@echo 'make appliance  the machine that works on guests, in the user'"'"'s cache'
 	@echo 'make install    what was built, in PREFIX (/usr/local)'
 	@echo 'make demo       build a Debian guest, look into it, change it, convert it'
-	@echo 'make test       all tests (20 minutes at most)'
+	@echo 'make test       all tests (30 minutes at most)'
 	@echo 'make bench      side by side with qemu-img'
-	@echo 'make bench-guests  side by side with libguestfs (half an hour)'
+	@echo 'make bench-guests  side by side with libguestfs (a quarter of an hour)'
 	@echo 'make fuzz       damaged input for every parser, TIME=60 seconds each (needs a nightly compiler)'
 	@echo 'make check      formatting and lints'
 
@@ -66,7 +66,7 @@ bench: build
 	@scripts/install-packages demo
 	scripts/bench
 
-# The peer starts slowly: half an hour.
+# The peer starts slowly: a quarter of an hour.
 bench-guests: appliance
 	@scripts/install-packages bench-guests
 	scripts/bench-guests
