@@ -2,35 +2,10 @@
 //! Needs an appliance built with this agent, as `make test` does.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use appliance_engine::launch::{Choice, Disk, Running, Settings, launch};
 use guestd_api::actions::mkfs::MkfsOptions;
 use guestd_api::prelude::*;
-use libimage::format::raw::Raw;
-use libimage::storage::{FileOptions, FileStorage};
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-
-const MIB: u64 = 1 << 20;
-
-fn disk(directory: &Path, name: &str, size: u64) -> Disk {
-    let path = directory.join(name);
-    if !path.exists() {
-        std::fs::File::create(&path).unwrap().set_len(size).unwrap();
-    }
-    let storage = FileStorage::open(&path, FileOptions::default()).unwrap();
-    Disk { block: Arc::new(Raw::new(Arc::new(storage))), read_only: false, block_size: 512 }
-}
-
-fn boot(directory: &Path, sizes: &[u64]) -> Running {
-    let disks = sizes.iter().enumerate().map(|(index, size)| disk(directory, &format!("{index}.img"), *size));
-    let choice = Choice::from_environment().unwrap();
-    launch(disks.collect(), Settings { choice, ..Settings::default() }, &|_| ()).unwrap()
-}
-
-fn message(result: Result<impl std::fmt::Debug, guestd_api::Error>) -> String {
-    result.unwrap_err().to_string()
-}
+use system_tests::appliance::{MIB, boot, message};
 
 #[test]
 fn a_machine_does_the_work_of_a_session() {

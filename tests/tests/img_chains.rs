@@ -6,33 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use system_tests::programs::run_in;
+use system_tests::random::Random;
 
 /// So many chains; times `DISKWRIGHT_SOAK`, if that is set.
 const CHAINS: u64 = 24;
-
-/// A small generator of repeatable numbers (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit.max(1)
-    }
-
-    fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len() as u64) as usize]
-    }
-}
 
 /// An image and what it shows.
 struct Layer {

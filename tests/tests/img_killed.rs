@@ -10,25 +10,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use system_tests::programs::{program, run_in};
+use system_tests::random::Random;
 
 /// How often each command is killed.
 const KILLS: u64 = 5;
-
-/// A small generator of repeatable numbers (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit.max(1)
-    }
-}
 
 /// A directory with images, of which fresh copies are made.
 struct Bench {

@@ -2,37 +2,13 @@
 //! kernel behind another action, by another boot, or by tools of this system on the image.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use appliance_engine::launch::{Choice, Disk, Running, Settings, launch};
 use guestd_api::actions::copy::{CopyDeviceToFileOptions, CopyFileToDeviceOptions, CopyFileToFileOptions};
 use guestd_api::actions::luks::CryptsetupOpenOptions;
 use guestd_api::actions::md::MdCreateOptions;
 use guestd_api::prelude::*;
-use libimage::format::raw::Raw;
-use libimage::storage::{FileOptions, FileStorage};
 use std::path::Path;
-use std::sync::Arc;
+use system_tests::appliance::{MIB, boot, message};
 use system_tests::programs::peer;
-
-const MIB: u64 = 1 << 20;
-
-fn disk(directory: &Path, name: &str, size: u64) -> Disk {
-    let path = directory.join(name);
-    if !path.exists() {
-        std::fs::File::create(&path).unwrap().set_len(size).unwrap();
-    }
-    let storage = FileStorage::open(&path, FileOptions::default()).unwrap();
-    Disk { block: Arc::new(Raw::new(Arc::new(storage))), read_only: false, block_size: 512 }
-}
-
-fn boot(directory: &Path, sizes: &[u64]) -> Running {
-    let disks = sizes.iter().enumerate().map(|(index, size)| disk(directory, &format!("{index}.img"), *size));
-    let choice = Choice::from_environment().unwrap();
-    launch(disks.collect(), Settings { choice, ..Settings::default() }, &|_| ()).unwrap()
-}
-
-fn message(result: Result<impl std::fmt::Debug, guestd_api::Error>) -> String {
-    result.unwrap_err().to_string()
-}
 
 fn texts(list: Result<Vec<GuestString>, guestd_api::Error>) -> Vec<String> {
     list.unwrap().iter().map(ToString::to_string).collect()

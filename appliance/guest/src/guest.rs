@@ -263,18 +263,7 @@ impl Guest {
         let served = self.served(call.name())?;
         let token = context.cancel.cloned().unwrap_or_default();
         let before = self.canceller.current().replace(token.clone());
-        let mut context = Context {
-            input: match &mut context.input {
-                Some(input) => Some(&mut **input),
-                None => None,
-            },
-            output: match &mut context.output {
-                Some(output) => Some(&mut **output),
-                None => None,
-            },
-            progress: context.progress,
-            cancel: Some(&token),
-        };
+        let mut context = Context { cancel: Some(&token), ..context.reborrow() };
         let done = served.call(call, &mut context, &|notice| self.tell(notice));
         *self.canceller.current() = before;
         done

@@ -61,6 +61,18 @@ pub struct Context<'a> {
     pub cancel: Option<&'a CancelToken>,
 }
 
+impl Context<'_> {
+    /// The same for a part of the time: what a call inside of a call is given.
+    pub fn reborrow(&mut self) -> Context<'_> {
+        Context {
+            input: self.input.as_mut().map(|input| &mut **input as &mut dyn Read),
+            output: self.output.as_mut().map(|output| &mut **output as &mut dyn Write),
+            progress: self.progress,
+            cancel: self.cancel,
+        }
+    }
+}
+
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
@@ -98,13 +110,8 @@ impl<'a, A: Actions + ?Sized> With<'a, A> {
 
 impl<A: Actions + ?Sized> Actions for With<'_, A> {
     fn call(&self, call: &Call, context: &mut Context<'_>) -> Result<Value> {
-        let mut inner = Context {
-            input: context.input.as_mut().map(|input| &mut **input as &mut dyn Read),
-            output: context.output.as_mut().map(|output| &mut **output as &mut dyn Write),
-            progress: self.progress.or(context.progress),
-            cancel: self.cancel.or(context.cancel),
-        };
-        self.actions.call(call, &mut inner)
+        let (progress, cancel) = (self.progress.or(context.progress), self.cancel.or(context.cancel));
+        self.actions.call(call, &mut Context { progress, cancel, ..context.reborrow() })
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn run(link: &Arc<Link>, call: &Call, context: &mut Context<'_>) -> R
     if context.cancel.is_some_and(guestd_api::CancelToken::is_cancelled) {
         return Err(Error::Cancelled { action });
     }
+    let context = context.reborrow();
     let (id, wake, events) = link.open(context.output.is_some())?;
     let _guard = context.cancel.map(|token| {
         token.on_cancel(move || {
@@ -40,14 +41,8 @@ pub(super) fn run(link: &Arc<Link>, call: &Call, context: &mut Context<'_>) -> R
         action,
         id,
         events,
-        input: match &mut context.input {
-            Some(input) => Some(&mut **input),
-            None => None,
-        },
-        output: match &mut context.output {
-            Some(output) => Some(&mut **output),
-            None => None,
-        },
+        input: context.input,
+        output: context.output,
         progress: context.progress,
         cancel: context.cancel,
         credit: WINDOW,
