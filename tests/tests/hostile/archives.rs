@@ -37,7 +37,7 @@ fn names_that_climb_out_of_an_archive() {
             format!("copy-in {} /a/b", tar.display()),
             "umount-all".to_owned(),
         ];
-        host.survives(&[], &[disk.clone()], &lines);
+        host.survives(&[], std::slice::from_ref(&disk), &lines);
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{name}");
         let top = peer("debugfs", &["-R", "ls -p /", text(&disk)]);
         assert!(!top.contains("climbed") && !top.contains("absolute"), "{name}: {top}");

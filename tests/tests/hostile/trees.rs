@@ -72,7 +72,7 @@ fn a_directory_of_a_gigabyte_and_a_file_of_holes() {
         "umount-all",
         "fsck ext4 /dev/sda",
     ]);
-    host.survives(&["--ro"], &[disk.clone()], &lines);
+    host.survives(&["--ro"], std::slice::from_ref(&disk), &lines);
     host.survives(&[], &[disk], &lines);
     let holes = host.disk("holes");
     std::fs::File::create(&holes).unwrap().set_len(320 << 20).unwrap();
@@ -139,7 +139,7 @@ fn programs_of_a_guest_are_not_run_by_looking_at_it() {
         "ls /executed",
         "umount-all",
     ]);
-    let told = host.survives(&[], &[disk.clone()], &lines);
+    let told = host.survives(&[], std::slice::from_ref(&disk), &lines);
     assert!(told.err.contains("/executed: No such file or directory"), "{}", told.err);
     assert!(!Path::new("/executed").exists());
     let ran = script(&["--ro", "--format=raw", "-a", text(&disk), "-i"], "ls /\n");
@@ -164,7 +164,7 @@ fn links_of_a_guest_stay_links_on_the_host() {
         &format!("copy-out /d {}", here.path().display()),
         &format!("copy-out /passwd {}", here.path().display()),
         &format!("write {} caught", target.display()),
-        &format!("write /d/file caught"),
+        "write /d/file caught",
         "cat /passwd",
         "download /passwd /dev/null",
         "checksum md5 /passwd",
