@@ -5,6 +5,7 @@ pub mod detect;
 mod device;
 pub mod ext4;
 pub mod system;
+pub mod xfs;
 
 pub use detect::{Content, detect};
 
@@ -19,6 +20,7 @@ use crate::block::Block;
 pub fn open(kind: &str, block: Arc<dyn Block>) -> system::Result<Arc<dyn system::FileSystem>> {
     match kind {
         "ext2" | "ext3" | "ext4" => Ok(Arc::new(ext4::Ext4::open(block)?)),
+        "xfs" => Ok(Arc::new(xfs::Xfs::open(block)?)),
         _ => Err(system::FsError::Unsupported(format!("there is no reader for {kind}"))),
     }
 }

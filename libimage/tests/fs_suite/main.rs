@@ -4,3 +4,4 @@
 mod dump;
 mod ext4;
 mod image;
+mod xfs;
