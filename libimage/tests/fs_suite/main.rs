@@ -2,5 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod dump;
+mod exfat;
 mod ext4;
+mod fat;
+mod harm;
 mod image;
+mod iso9660;
+mod squashfs;
