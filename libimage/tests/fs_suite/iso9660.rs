@@ -43,8 +43,11 @@ fn kept(dump: BTreeMap<Vec<u8>, String>) -> BTreeMap<Vec<u8>, String> {
 }
 
 /// With Rock Ridge, everything is as it was in the tree.
-fn agree(make: &str) {
-    let image = made(&format!("{TREE}rm etc/dir/file-10; chown 70000:70000 small"), make);
+fn agree(make: &str, but: &str) {
+    // Linux leaves out the end of names of more than 253 bytes; xorriso does not survive long parts of targets.
+    let but =
+        format!(r#"rm etc/dir/file-10 slower {but}; mv "$long" "${{long:5}}"; chown 70000:70000 small"#);
+    let image = made(&format!("{TREE}{but}"), make);
     let fs = Iso::open(image.block()).unwrap_or_else(|error| panic!("{make}: {error}"));
     let mut wanted = kept(of_kernel(&image.path().parent().unwrap().join("tree"), WHAT));
     let mut found = kept(of_reader(&fs, WHAT));
@@ -59,22 +62,23 @@ fn agree(make: &str) {
 
 #[test]
 fn rock_ridge_of_genisoimage() {
-    agree("genisoimage -quiet -R -o $1 tree");
+    agree("genisoimage -quiet -R -o $1 tree", "");
 }
 
 #[test]
 fn rock_ridge_and_joliet_of_genisoimage() {
-    agree("genisoimage -quiet -R -J -joliet-long -o $1 tree");
+    agree("genisoimage -quiet -R -J -joliet-long -o $1 tree", "");
 }
 
 #[test]
 fn rock_ridge_and_deep_directories_of_genisoimage() {
-    agree("genisoimage -quiet -R -D -o $1 tree");
+    agree("genisoimage -quiet -R -D -o $1 tree", "");
 }
 
 #[test]
 fn rock_ridge_of_xorriso() {
-    agree("xorriso -as mkisofs -quiet -R -o $1 tree");
+    // It writes numbers of devices in a way that Linux does not know, where they are large.
+    agree("xorriso -as mkisofs -quiet -R -o $1 tree", "big");
 }
 
 #[test]
@@ -113,8 +117,7 @@ fn names_of_the_standard() {
 #[test]
 fn files_of_several_pieces() {
     let script = "truncate -s 5G huge; printf end >>huge; echo small >small";
-    let image =
-        made(script, "genisoimage -quiet -R -allow-limited-size -iso-level 3 -o $1 tree; rm tree/huge");
+    let image = made(script, "xorriso -as mkisofs -quiet -R -iso-level 3 -o $1 tree; rm tree/huge");
     let fs = Iso::open(image.block()).unwrap();
     let huge = fs.lookup(fs.root(), b"huge").unwrap().unwrap();
     assert_eq!(fs.attributes(huge).unwrap().size, (5 << 30) + 3);

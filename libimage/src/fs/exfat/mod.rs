@@ -164,12 +164,15 @@ impl ExFat {
     }
 }
 
+/// What is done with each entry, and the place of that.
+type EachEntry<'a> = dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>> + 'a;
+
 /// Goes through the entries of a directory up to its end.
 fn raw_entries(
     device: &Device,
     table: &Table,
     directory: &Directory,
-    entry: &mut dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>>,
+    entry: &mut EachEntry<'_>,
 ) -> Result<()> {
     if directory.size > MAX_DIRECTORY.max(table.cluster) {
         return Err(device.corrupt(0, "a directory is larger than 256 MiB").into());

@@ -104,7 +104,10 @@ impl Rock {
                 let (high, low) = (fields.le32(4), fields.le32(12));
                 // Some write the whole number into the lower half.
                 let is_whole = high == 0 && low > 0xff;
-                self.device = if is_whole { (low >> 8, low & 0xff) } else { (high, low) };
+                let (major, minor) = if is_whole { (low >> 8, low & 0xff) } else { (high, low) };
+                // Linux has room for 12 and 20 bits.
+                let number = (major & 0xfff) << 20 | minor;
+                self.device = (number >> 20, number & 0xf_ffff);
             }
             b"SL" => self.add_target(entry),
             b"TF" => self.add_times(entry),
