@@ -3,6 +3,7 @@
 mod acl;
 pub mod detect;
 mod device;
+pub mod erofs;
 pub mod exfat;
 pub mod ext4;
 pub mod fat;
@@ -23,6 +24,7 @@ use crate::block::Block;
 pub fn open(kind: &str, block: Arc<dyn Block>) -> system::Result<Arc<dyn system::FileSystem>> {
     match kind {
         "ext2" | "ext3" | "ext4" => Ok(Arc::new(ext4::Ext4::open(block)?)),
+        "erofs" => Ok(Arc::new(erofs::Erofs::open(block)?)),
         "exfat" => Ok(Arc::new(exfat::ExFat::open(block)?)),
         "iso9660" => Ok(Arc::new(iso9660::Iso::open(block)?)),
         "squashfs" => Ok(Arc::new(squashfs::Squashfs::open(block)?)),

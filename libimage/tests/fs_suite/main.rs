@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod dump;
+mod erofs;
 mod exfat;
 mod ext4;
 mod fat;
