@@ -27,7 +27,7 @@ pub fn detect(block: &dyn Block) -> Result<Option<Content>> {
     let mut head = vec![0; block.size().min(HEAD as u64) as usize];
     block.read_at(&mut head, 0)?;
     let head = Head(&head);
-    let found = [ext, xfs, btrfs, luks, lvm2, swap, squashfs, iso9660, ntfs, exfat, f2fs, fat];
+    let found = [ext, xfs, btrfs, luks, lvm2, swap, squashfs, erofs, iso9660, ntfs, exfat, f2fs, fat];
     Ok(found.iter().find_map(|look| look(&head)))
 }
 
@@ -127,6 +127,12 @@ fn swap(head: &Head) -> Option<Content> {
 
 fn squashfs(head: &Head) -> Option<Content> {
     head.is(0, b"hsqs").then(|| content("squashfs", None, None))?
+}
+
+fn erofs(head: &Head) -> Option<Content> {
+    const SUPERBLOCK: usize = 1024;
+    let found = head.is(SUPERBLOCK, &[0xe2, 0xe1, 0xf5, 0xe0]);
+    found.then(|| content("erofs", head.text(SUPERBLOCK + 64, 16), head.uuid(SUPERBLOCK + 48)))?
 }
 
 fn iso9660(head: &Head) -> Option<Content> {

@@ -3,7 +3,12 @@
 mod acl;
 pub mod detect;
 mod device;
+pub mod erofs;
+pub mod exfat;
 pub mod ext4;
+pub mod fat;
+pub mod iso9660;
+pub mod squashfs;
 pub mod system;
 pub mod xfs;
 
@@ -21,6 +26,11 @@ pub fn open(kind: &str, block: Arc<dyn Block>) -> system::Result<Arc<dyn system:
     match kind {
         "ext2" | "ext3" | "ext4" => Ok(Arc::new(ext4::Ext4::open(block)?)),
         "xfs" => Ok(Arc::new(xfs::Xfs::open(block)?)),
+        "erofs" => Ok(Arc::new(erofs::Erofs::open(block)?)),
+        "exfat" => Ok(Arc::new(exfat::ExFat::open(block)?)),
+        "iso9660" => Ok(Arc::new(iso9660::Iso::open(block)?)),
+        "squashfs" => Ok(Arc::new(squashfs::Squashfs::open(block)?)),
+        "vfat" => Ok(Arc::new(fat::Fat::open(block)?)),
         _ => Err(system::FsError::Unsupported(format!("there is no reader for {kind}"))),
     }
 }

@@ -2,6 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod dump;
+mod erofs;
+mod exfat;
 mod ext4;
+mod fat;
+mod harm;
 mod image;
+mod iso9660;
+mod squashfs;
 mod xfs;

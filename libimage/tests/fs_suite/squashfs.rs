@@ -1,0 +1,84 @@
+//! squashfs.
+
+use std::sync::Arc;
+
+use libimage::fs::squashfs::Squashfs;
+
+use crate::dump::{Compared, compare, compare_statistics, of_kernel, of_reader};
+use crate::harm;
+use crate::image::{ATTRIBUTES, Image, TREE};
+
+/// What mksquashfs has a way of its own with: ends that lie together, the same file twice, device numbers.
+const MORE: &str = r#"
+for i in $(seq 700); do head -c $((i * 13)) /dev/zero | tr '\0' "$((i % 10))" >many/text-$i; done
+cp large copy; yes 'a line that packs well' | head -c 5000000 >text; head -c 131072 /dev/urandom >block
+head -c 262145 text >over; chmod 6711 over; setfattr -n user.long -v "$(head -c 3000 text)" over
+for i in $(seq 300); do setfattr -n user.same -v "$(head -c 2500 text)" many/text-$i; done
+"#;
+
+fn made(options: &str, script: &str) -> Image {
+    let make = format!(
+        "rm $1; mkdir tree; cd tree; {script}\ncd ..; mksquashfs tree $1 -quiet -no-progress {options} >&2"
+    );
+    Image::new(1, &make)
+}
+
+fn agree(options: &str) {
+    let image = made(options, &format!("{TREE}{ATTRIBUTES}{MORE}"));
+    let mount = image.mount("ro");
+    // The kernel lists no attributes where there is no table of them.
+    let what = Compared { attributes: !options.contains("-no-xattrs"), ..Compared::ALL };
+    let kernel = of_kernel(&mount.point, what);
+    let fs = Squashfs::open(image.block()).unwrap_or_else(|error| panic!("{options}: {error}"));
+    compare(options, &kernel, &of_reader(&fs, what));
+    compare_statistics(options, &mount.point, &fs);
+    assert!(kernel.len() > 1000, "{options}: the tree is there");
+}
+
+/// One test for each way in which they are made, so that they run side by side.
+macro_rules! agree {
+    ($($name:ident: $options:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            agree($options);
+        })*
+    };
+}
+
+agree! {
+    gzip: "";
+    lz4: "-comp lz4";
+    lz4_high: "-comp lz4 -Xhc -b 256k";
+    zstd: "-comp zstd -Xcompression-level 3";
+    zstd_large_blocks: "-comp zstd -Xcompression-level 3 -b 1M";
+    small_blocks: "-b 4096";
+    not_packed: "-noI -noD -noF -noX -noId";
+    no_fragments: "-no-fragments";
+    all_fragments: "-always-use-fragments";
+    no_sharing: "-no-duplicates -no-exports";
+    no_attributes: "-no-xattrs";
+    not_sparse: "-no-sparse";
+    all_of_one_time: "-all-root -all-time 86400 -mkfs-time 0";
+}
+
+#[test]
+fn what_cannot_be_unpacked_is_refused_by_name() {
+    for method in ["xz", "lzo", "lzma"] {
+        let error = Squashfs::open(made(&format!("-comp {method}"), "echo >x").block()).err();
+        let error = error.unwrap().to_string();
+        assert!(error.ends_with(&format!("packed with {method}")), "{error}");
+    }
+}
+
+#[test]
+fn damage_is_survived() {
+    let small = "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
+        head -c 300000 /dev/urandom >data; seq 60000 >text; truncate -s 900000 hole; mkfifo pipe; setfattr -n user.x -v 1 text";
+    for options in ["", "-comp lz4", "-comp zstd -Xcompression-level 3", "-noI -noD -noF -noX"] {
+        let image = made(options, small);
+        let size = std::fs::metadata(image.path()).unwrap().len();
+        harm::survive(&image, &[0..96, 96..size, size.saturating_sub(30_000)..size], |block| {
+            Ok(Arc::new(Squashfs::open(block)?))
+        });
+    }
+}
