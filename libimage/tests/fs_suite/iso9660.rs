@@ -1,4 +1,4 @@
-//! ISO 9660: what genisoimage and xorriso wrote is read; bsdtar and isoinfo see the same.
+//! ISO 9660: what genisoimage and xorriso wrote is read; bsdtar and bsdtar see the same.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
