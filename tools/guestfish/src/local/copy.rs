@@ -1,5 +1,6 @@
 //! `copy-in` and `copy-out`: trees between host and guest, as streams of tar.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -44,7 +45,8 @@ pub(super) fn copy_in(
         let mut tar = command("tar")
             .arg("-C")
             .arg(parent)
-            .args(["-b", RECORD, "-cf", "-", "--"])
+            .env("TAR_OPTIONS", record_size())
+            .args(["-cf", "-", "--"])
             .arg(name)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -66,8 +68,12 @@ pub(super) fn copy_in(
     Ok(Flow::Go)
 }
 
-/// Blocks of 512 bytes that tar writes at a time: a quarter of the pipe.
-const RECORD: &str = "512";
+/// Has GNU tar write a quarter of the pipe at a time. Others do not look at this variable, and may not know the option.
+fn record_size() -> OsString {
+    let mut options = std::env::var_os("TAR_OPTIONS").unwrap_or_default();
+    options.push(" --blocking-factor=512");
+    options
+}
 
 /// Makes a pipe hold more, so that the two sides change less often. Where that is not allowed it is slower and
 /// nothing else.
