@@ -12,7 +12,7 @@ use crate::image::Image;
 
 #[allow(dead_code, reason = "whole disks are walked by other tests")]
 #[path = "../shared/walk.rs"]
-mod walk;
+pub(crate) mod walk;
 
 /// Images that are tried, for each range.
 const TRIES: u64 = 100;

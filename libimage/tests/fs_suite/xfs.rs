@@ -10,10 +10,6 @@ use libimage::fs::xfs::Xfs;
 use crate::dump::{Compared, Dump, compare, compare_statistics, of_kernel, of_reader};
 use crate::image::{ATTRIBUTES, Image, RESERVED, TREE, sh};
 
-#[allow(dead_code, reason = "other suites use the rest")]
-#[path = "../shared/walk.rs"]
-mod walk;
-
 /// What XFS keeps in different ways by how much there is of it.
 const SIZES: &str = r#"
 for count in 1 4 30 90 300 700 6000; do mkdir dir-$count; for i in $(seq $count); do : >dir-$count/name-$count-$i; done; done
@@ -446,7 +442,7 @@ fn damage_with_checksums_is_never_believed() {
                     }
                 }
             }
-            walk::tree(&fs, 3000);
+            crate::harm::walk::tree(&fs, 3000);
         });
         assert!(opened > 50 && unanswered > 100, "{mkfs}: {opened} {unanswered}");
     }
@@ -460,14 +456,14 @@ fn damage_that_cannot_be_told_does_no_harm() {
     let mut seen = 0;
     damaged(&image, 1024, 400, true, |_| {
         if let Ok(fs) = Xfs::open(image.block()) {
-            seen += walk::tree(&fs, 3000);
+            seen += crate::harm::walk::tree(&fs, 3000);
         }
     });
     assert!(seen > 10_000, "{seen}");
     let image = from_prototype("-m crc=0 -b size=512 -i size=256", LINKS);
     damaged(&image, 512, 300, false, |_| {
         if let Ok(fs) = Xfs::open(image.block()) {
-            seen += walk::tree(&fs, 3000);
+            seen += crate::harm::walk::tree(&fs, 3000);
         }
     });
     assert!(seen > 20_000, "{seen}");
