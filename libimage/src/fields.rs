@@ -8,12 +8,20 @@ impl Fields<'_> {
         self.0.get(offset..).and_then(|rest| rest.first_chunk::<N>()).copied().unwrap_or([0; N])
     }
 
+    pub(crate) fn be16(&self, offset: usize) -> u16 {
+        u16::from_be_bytes(self.chunk(offset))
+    }
+
     pub(crate) fn be32(&self, offset: usize) -> u32 {
         u32::from_be_bytes(self.chunk(offset))
     }
 
     pub(crate) fn be64(&self, offset: usize) -> u64 {
         u64::from_be_bytes(self.chunk(offset))
+    }
+
+    pub(crate) fn le16(&self, offset: usize) -> u16 {
+        u16::from_le_bytes(self.chunk(offset))
     }
 
     pub(crate) fn le32(&self, offset: usize) -> u32 {

@@ -1,23 +1,15 @@
 //! `vmm-mini` boots real kernels: inside a guest with nested KVM, or directly where the host's KVM works.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use system_tests::nested::{Kernel, Nested};
+use system_tests::programs::program;
 use system_tests::vmm;
 
 const CHECKS: &str = env!("CARGO_BIN_EXE_vmm_checks");
-
-/// The `vmm-mini` program of this workspace, built if need be.
-fn vmm_mini() -> PathBuf {
-    let built =
-        Command::new(env!("CARGO")).args(["build", "-q", "-p", "vmm-mini", "--bin", "vmm-mini"]).status();
-    assert!(built.unwrap().success());
-    // Beside the program that came with this test.
-    Path::new(CHECKS).with_file_name("vmm-mini")
-}
 
 fn tool(program: &str, arguments: &[&str], file: &Path) {
     let output = Command::new(program).args(arguments).arg(file).output().unwrap();
@@ -40,7 +32,7 @@ fn prepare(directory: &Path, kernel: &Kernel) {
     std::fs::write(directory.join("initrd"), vmm::initrd(kernel).unwrap()).unwrap();
     std::fs::copy(kernel.bzimage().unwrap(), directory.join("bzImage")).unwrap();
     std::fs::copy(kernel.vmlinux(), directory.join("vmlinux")).unwrap();
-    std::fs::copy(vmm_mini(), directory.join("vmm-mini")).unwrap();
+    std::fs::copy(program("vmm-mini"), directory.join("vmm-mini")).unwrap();
 }
 
 /// Reads what the guest wrote with QEMU's tools.

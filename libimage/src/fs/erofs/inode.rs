@@ -1,7 +1,7 @@
 //! Inodes, in a short form and in a long one, and where their data lies.
 
 use super::super::system::{Attributes, FsError, Kind, Result, Time};
-use super::{Erofs, le16};
+use super::Erofs;
 use crate::fields::Fields;
 use rustix::io::Errno;
 
@@ -56,7 +56,7 @@ impl Erofs {
         let at = at.filter(|at| *at < self.device.size()).ok_or(Errno::STALE)?;
         let wrong = |what: &str| FsError::from(self.device.corrupt(at, format!("inode {number}: {what}")));
         let mut bytes = self.device.bytes(at, SLOT as usize)?;
-        let format = le16(&bytes, 0);
+        let format = Fields(&bytes).le16(0);
         let is_long = format & 1 != 0;
         if is_long {
             bytes.extend(self.device.bytes(at.saturating_add(SLOT), SLOT as usize)?);
@@ -76,15 +76,15 @@ impl Erofs {
             }
         };
         let fields = Fields(&bytes);
-        let mode = u32::from(le16(&bytes, 4));
+        let mode = u32::from(Fields(&bytes).le16(4));
         let kind = Kind::of_mode(mode).ok_or_else(|| wrong("it has no possible mode"))?;
         let (size, links, user, group, time);
         if is_long {
             (size, links, user, group) = (fields.le64(8), fields.le32(44), fields.le32(24), fields.le32(28));
             time = (fields.le64(32), fields.le32(40));
         } else {
-            (size, links) = (fields.le32(8).into(), le16(&bytes, 6).into());
-            (user, group) = (le16(&bytes, 24).into(), le16(&bytes, 26).into());
+            (size, links) = (fields.le32(8).into(), Fields(&bytes).le16(6).into());
+            (user, group) = (Fields(&bytes).le16(24).into(), Fields(&bytes).le16(26).into());
             time = self.superblock.time;
         }
         if size > i64::MAX as u64 - (1 << 20) || time.1 > 999_999_999 {
@@ -103,7 +103,7 @@ impl Erofs {
             _ => (0, 0),
         };
         let time = Time { seconds: time.0.cast_signed(), nanoseconds: time.1 };
-        let xattrs = match u64::from(le16(&bytes, 2)) {
+        let xattrs = match u64::from(Fields(&bytes).le16(2)) {
             0 => 0,
             count => 12 + (count - 1) * 4,
         };
@@ -159,7 +159,7 @@ impl Erofs {
                 let bytes = self.device.bytes(at, entry as usize)?;
                 let fields = Fields(&bytes);
                 let (device, block) = match entry {
-                    8 => (le16(&bytes, 2), fields.le32(4)),
+                    8 => (Fields(&bytes).le16(2), fields.le32(4)),
                     _ => (0, fields.le32(0)),
                 };
                 let inside = offset & ((1 << chunk_bits) - 1);

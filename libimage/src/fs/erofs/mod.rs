@@ -64,15 +64,15 @@ impl Erofs {
             self.read_data(&inode, done, &mut bytes)?;
             done += block;
             // Names begin behind the last entry.
-            let count = usize::from(le16(&bytes, 8)) / ENTRY;
+            let count = usize::from(Fields(&bytes).le16(8)) / ENTRY;
             if count == 0 || count * ENTRY > bytes.len() {
                 return Err(wrong());
             }
             for index in 0..count {
-                let start = usize::from(le16(&bytes, index * ENTRY + 8));
+                let start = usize::from(Fields(&bytes).le16(index * ENTRY + 8));
                 let end = match index + 1 == count {
                     true => bytes.len(),
-                    false => usize::from(le16(&bytes, (index + 1) * ENTRY + 8)),
+                    false => usize::from(Fields(&bytes).le16((index + 1) * ENTRY + 8)),
                 };
                 let name = bytes.get(start..end).ok_or_else(wrong)?;
                 let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -207,9 +207,4 @@ impl FileSystem for Erofs {
             name_length: 255,
         })
     }
-}
-
-fn le16(bytes: &[u8], at: usize) -> u16 {
-    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
-    found.map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }

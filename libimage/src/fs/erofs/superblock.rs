@@ -2,7 +2,6 @@
 
 use super::super::device::Device;
 use super::super::system::{FsError, Result};
-use super::le16;
 use crate::fields::Fields;
 
 const OFFSET: u64 = 1024;
@@ -57,7 +56,7 @@ impl Superblock {
         let at = |block: u32| u64::from(block) << block_bits;
         Ok(Superblock {
             block_bits,
-            root: le16(&bytes, 14).into(),
+            root: Fields(&bytes).le16(14).into(),
             inodes: fields.le64(16),
             blocks: fields.le32(36).into(),
             time: (fields.le64(24), fields.le32(32)),

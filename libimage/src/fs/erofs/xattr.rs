@@ -1,8 +1,9 @@
 //! Extended attributes: behind the inode, or shared with others.
 
 use super::super::system::Result;
+use super::Erofs;
 use super::inode::Inode;
-use super::{Erofs, le16};
+use crate::fields::Fields;
 
 /// Bytes before the numbers of shared attributes.
 const HEADER: usize = 12;
@@ -50,7 +51,7 @@ impl Erofs {
 }
 
 fn entry_length(head: &[u8]) -> usize {
-    4 + usize::from(head.first().copied().unwrap_or_default()) + usize::from(le16(head, 2))
+    4 + usize::from(head.first().copied().unwrap_or_default()) + usize::from(Fields(head).le16(2))
 }
 
 fn entry(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {

@@ -1,7 +1,6 @@
 //! The table of upper case: names that are the same in it are the same.
 
 use super::super::device::Device;
-use super::super::fat::le16;
 use super::super::fat::table::Table;
 use super::super::system::{FsError, Result};
 use crate::fields::Fields;
@@ -31,10 +30,10 @@ impl UpperCase {
         let mut upper: Vec<u16> = (0..=u16::MAX).collect();
         let (mut letter, mut at) = (0, 0);
         while at < bytes.len() {
-            let unit = le16(&bytes, at);
+            let unit = Fields(&bytes).le16(at);
             at += 2;
             if unit == SAME && at < bytes.len() {
-                letter += usize::from(le16(&bytes, at));
+                letter += usize::from(Fields(&bytes).le16(at));
                 at += 2;
             } else {
                 if let Some(place) = upper.get_mut(letter) {

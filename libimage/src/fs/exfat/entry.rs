@@ -1,6 +1,5 @@
 //! Sets of entries in a directory: what a file is, where its data lies, and its name, under one checksum.
 
-use super::super::fat::le16;
 use super::super::system::{Kind, Time};
 use crate::fields::Fields;
 
@@ -46,7 +45,7 @@ impl Set {
     pub(super) fn new(bytes: &[u8]) -> Result<Set, &'static str> {
         let sum = bytes.iter().enumerate().filter(|(at, _)| !matches!(at, 2 | 3));
         let sum = sum.fold(0u16, |sum, (_, byte)| sum.rotate_right(1).wrapping_add((*byte).into()));
-        if sum != le16(bytes, 2) {
+        if sum != Fields(bytes).le16(2) {
             return Err("the checksum of a set of entries is wrong");
         }
         let mut entries = bytes.chunks_exact(ENTRY);
@@ -63,7 +62,7 @@ impl Set {
             if byte(entry, 0) != kind::NAME {
                 return Err("a part of a name is missing");
             }
-            name.extend((0..UNITS).map(|unit| le16(entry, 2 + unit * 2)));
+            name.extend((0..UNITS).map(|unit| Fields(entry).le16(2 + unit * 2)));
         }
         if name.len() < length || length == 0 {
             return Err("a name is too short");
@@ -75,10 +74,10 @@ impl Set {
             return Err("a file has no possible size");
         }
         let at = |at: usize, hundredths: u8, zone: usize| {
-            time(le16(file, at + 2), le16(file, at), hundredths, byte(file, zone))
+            time(Fields(file).le16(at + 2), Fields(file).le16(at), hundredths, byte(file, zone))
         };
         Ok(Set {
-            attributes: le16(file, 4),
+            attributes: Fields(file).le16(4),
             name,
             first: fields.le32(20),
             in_a_row: byte(stream, 1) & IN_A_ROW != 0,

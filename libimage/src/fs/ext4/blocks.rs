@@ -3,7 +3,7 @@
 use super::super::system::Result;
 use super::Ext4;
 use super::inode::{Inode, flag};
-use super::superblock::{crc, le16};
+use super::superblock::crc;
 use crate::fields::Fields;
 
 const EXTENT_MAGIC: u16 = 0xf30a;
@@ -47,7 +47,7 @@ impl Ext4 {
         let mut expected = None;
         loop {
             let (magic, entries, most, depth) =
-                (le16(&node, 0), le16(&node, 2), le16(&node, 4), le16(&node, 6));
+                (Fields(&node).le16(0), Fields(&node).le16(2), Fields(&node).le16(4), Fields(&node).le16(6));
             let room = (node.len().saturating_sub(12) / 12) as u16;
             let is_sound = magic == EXTENT_MAGIC
                 && entries <= most
@@ -74,22 +74,22 @@ impl Ext4 {
             };
             let found = entry(index);
             if depth == 0 {
-                let length = u64::from(le16(found, 4));
+                let length = u64::from(Fields(found).le16(4));
                 let (is_written, length) =
                     if length > MAX_WRITTEN { (false, length - MAX_WRITTEN) } else { (true, length) };
                 let inside = logical - start(index);
                 if inside >= length {
                     return Ok(Run { at: None, count: next - logical });
                 }
-                let physical = u64::from(le16(found, 6)) << 32 | u64::from(Fields(found).le32(8));
+                let physical = u64::from(Fields(found).le16(6)) << 32 | u64::from(Fields(found).le32(8));
                 let at = is_written.then_some(physical.saturating_add(inside));
                 return Ok(Run { at, count: (length - inside).min(next - logical) });
             }
             end = next;
             expected = Some(depth - 1);
-            let child = u64::from(le16(found, 8)) << 32 | u64::from(Fields(found).le32(4));
+            let child = u64::from(Fields(found).le16(8)) << 32 | u64::from(Fields(found).le32(4));
             node = self.block(child)?;
-            let tail = 12 + 12 * usize::from(le16(&node, 4));
+            let tail = 12 + 12 * usize::from(Fields(&node).le16(4));
             if let Some(seed) = inode.seed
                 && tail + 4 <= node.len()
                 && crc(seed, node.get(..tail).unwrap_or_default()) != Fields(&node).le32(tail)

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::super::system::{Entry, FsError, Kind, Node, Result};
 use super::Ext4;
 use super::inode::{Inode, flag};
-use super::superblock::{crc, le16};
+use super::superblock::crc;
 use crate::fields::Fields;
 use rustix::io::Errno;
 
@@ -70,7 +70,7 @@ impl Ext4 {
         } else {
             let tail = bytes.len() - 12;
             let is_marked = Fields(bytes).le32(tail) == 0
-                && le16(bytes, tail + 4) == 12
+                && Fields(bytes).le16(tail + 4) == 12
                 && bytes.get(tail + 7) == Some(&CHECKSUM_KIND);
             is_marked && crc(seed, bytes.get(..tail).unwrap_or_default()) == Fields(bytes).le32(tail + 8)
         };
@@ -90,7 +90,7 @@ impl Ext4 {
         let mut at = 0;
         while at + 8 <= bytes.len() {
             let inode = Fields(bytes).le32(at);
-            let length = usize::from(le16(bytes, at + 4));
+            let length = usize::from(Fields(bytes).le16(at + 4));
             // Blocks of 64 KiB do not fit into 16 bits.
             let length = match length {
                 0 | 0xffff if bytes.len() >= 1 << 16 => 1 << 16,
@@ -134,7 +134,7 @@ impl Ext4 {
 
 /// Whether a block of an indexed directory is part of the index: its root, or an inner node.
 fn is_index(bytes: &[u8], logical: u64) -> bool {
-    let length = usize::from(le16(bytes, 4));
+    let length = usize::from(Fields(bytes).le16(4));
     if logical == 0 {
         length == 12
     } else {
@@ -145,8 +145,9 @@ fn is_index(bytes: &[u8], logical: u64) -> bool {
 /// Whether the checksum at the end of a block of a directory's index is right.
 fn index_checksum(seed: u32, bytes: &[u8]) -> bool {
     // The root has entries for `.` and `..` before its table, the others one empty entry.
-    let count_at = if le16(bytes, 4) == 12 { 0x20 } else { 8 };
-    let (limit, count) = (usize::from(le16(bytes, count_at)), usize::from(le16(bytes, count_at + 2)));
+    let count_at = if Fields(bytes).le16(4) == 12 { 0x20 } else { 8 };
+    let (limit, count) =
+        (usize::from(Fields(bytes).le16(count_at)), usize::from(Fields(bytes).le16(count_at + 2)));
     let tail = count_at + limit * 8;
     let Some(used) = bytes.get(..count_at + count * 8) else { return false };
     let Some(stored) = bytes.get(tail..tail + 8) else { return false };

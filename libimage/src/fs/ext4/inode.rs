@@ -2,7 +2,7 @@
 
 use super::super::system::{Attributes, FsError, Kind, Result, Time};
 use super::Ext4;
-use super::superblock::{crc, le16};
+use super::superblock::crc;
 use crate::fields::Fields;
 use rustix::io::Errno;
 
@@ -29,7 +29,7 @@ pub(super) struct Inode {
 impl Inode {
     pub(super) fn new(bytes: Vec<u8>, number: u32, seed: Option<u32>) -> Result<Inode, &'static str> {
         let fields = Fields(&bytes);
-        let extra = if bytes.len() > 128 { usize::from(le16(&bytes, 0x80)) } else { 0 };
+        let extra = if bytes.len() > 128 { usize::from(Fields(&bytes).le16(0x80)) } else { 0 };
         if 128 + extra > bytes.len() || extra % 4 != 0 {
             return Err("an inode is larger than its place");
         }
@@ -44,9 +44,9 @@ impl Inode {
                 sum = if has_high { crc(sum, &[0, 0]) } else { crc(sum, part(130..132)) };
                 sum = crc(sum, part(132..bytes.len()));
             }
-            let stored = u32::from(le16(&bytes, 0x7c));
+            let stored = u32::from(Fields(&bytes).le16(0x7c));
             let is_right = match has_high {
-                true => sum == stored | u32::from(le16(&bytes, 0x82)) << 16,
+                true => sum == stored | u32::from(Fields(&bytes).le16(0x82)) << 16,
                 false => sum & 0xffff == stored,
             };
             if !is_right {
@@ -66,7 +66,7 @@ impl Inode {
 
     /// What it is. Inodes without a kind are not in use.
     pub(super) fn kind(&self) -> Result<Kind> {
-        Kind::of_mode(le16(&self.bytes, 0).into()).ok_or(FsError::Errno(Errno::STALE))
+        Kind::of_mode(Fields(&self.bytes).le16(0).into()).ok_or(FsError::Errno(Errno::STALE))
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -85,7 +85,7 @@ impl Inode {
 
     /// The block with its extended attributes; 0 if it has none.
     pub(super) fn attribute_block(&self) -> u64 {
-        u64::from(self.fields().le32(0x68)) | u64::from(le16(&self.bytes, 0x76)) << 32
+        u64::from(self.fields().le32(0x68)) | u64::from(Fields(&self.bytes).le16(0x76)) << 32
     }
 
     /// What lies behind its fields: extended attributes.
@@ -93,7 +93,7 @@ impl Inode {
         if self.bytes.len() <= 128 {
             return &[];
         }
-        self.bytes.get(128 + usize::from(le16(&self.bytes, 0x80))..).unwrap_or_default()
+        self.bytes.get(128 + usize::from(Fields(&self.bytes).le16(0x80))..).unwrap_or_default()
     }
 
     /// Space in units of 512 bytes.
@@ -102,13 +102,14 @@ impl Inode {
         if !fs.superblock.has_huge_files {
             return low;
         }
-        let count = low | u64::from(le16(&self.bytes, 0x74)) << 32;
+        let count = low | u64::from(Fields(&self.bytes).le16(0x74)) << 32;
         if self.has(flag::HUGE_FILE) { count.saturating_mul(fs.superblock.block_size / 512) } else { count }
     }
 
     fn time(&self, at: usize, extra_at: usize) -> Time {
         let seconds = i64::from(self.fields().le32(at).cast_signed());
-        let used = if self.bytes.len() > 128 { 128 + usize::from(le16(&self.bytes, 0x80)) } else { 128 };
+        let used =
+            if self.bytes.len() > 128 { 128 + usize::from(Fields(&self.bytes).le16(0x80)) } else { 128 };
         if extra_at + 4 > used {
             return Time { seconds, nanoseconds: 0 };
         }
@@ -119,7 +120,7 @@ impl Inode {
     pub(super) fn attributes(&self, fs: &Ext4) -> Result<Attributes> {
         let kind = self.kind()?;
         let bytes = &self.bytes;
-        let wide = |low, high| u32::from(le16(bytes, low)) | u32::from(le16(bytes, high)) << 16;
+        let wide = |low, high| u32::from(Fields(bytes).le16(low)) | u32::from(Fields(bytes).le16(high)) << 16;
         let (old, new) = (self.fields().le32(0x28), self.fields().le32(0x2c));
         let device = match kind {
             Kind::CharDevice | Kind::BlockDevice if old != 0 => (old >> 8 & 0xff, old & 0xff),
@@ -129,12 +130,12 @@ impl Inode {
         // The kernel counts what lies in the inode as space, too: a file without any looks like a hole.
         let inside =
             if kind == Kind::File && self.has(flag::INLINE_DATA) { self.size().div_ceil(512) } else { 0 };
-        let has_birth = bytes.len() > 128 && usize::from(le16(bytes, 0x80)) >= 0x18;
+        let has_birth = bytes.len() > 128 && usize::from(Fields(bytes).le16(0x80)) >= 0x18;
         Ok(Attributes {
             kind,
-            permissions: u32::from(le16(bytes, 0)) & 0o7777,
+            permissions: u32::from(Fields(bytes).le16(0)) & 0o7777,
             inode: self.number.into(),
-            links: u32::from(le16(bytes, 0x1a)),
+            links: u32::from(Fields(bytes).le16(0x1a)),
             user: wide(2, 0x78),
             group: wide(0x18, 0x7a),
             size: self.size(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::super::system::{FsError, Result};
 use super::Ext4;
 use super::inode::Inode;
-use super::superblock::{crc, le16};
+use super::superblock::crc;
 use crate::fields::Fields;
 
 const MAGIC: u32 = 0xc03b_3998;
@@ -223,12 +223,12 @@ impl Journal<'_> {
         let mut at = 12;
         while at + size <= end {
             let fields = Fields(block);
-            let flags = if is_v3 { fields.be32(at + 4) } else { be16(block, at + 6) };
+            let flags = if is_v3 { fields.be32(at + 4) } else { fields.be16(at + 6).into() };
             let high = if has_wide { fields.be32(at + 8) } else { 0 };
             tags.push(Tag {
                 block: u64::from(fields.be32(at)) | u64::from(high) << 32,
                 is_escaped: flags & ESCAPED != 0,
-                checksum: if is_v3 { fields.be32(at + 12) } else { be16(block, at + 4) },
+                checksum: if is_v3 { fields.be32(at + 12) } else { fields.be16(at + 4).into() },
             });
             at += size + if flags & SAME_UUID == 0 { 16 } else { 0 };
             if flags & LAST != 0 {
@@ -259,8 +259,4 @@ impl Journal<'_> {
         let sum = crc(crc(seed, block.get(..0x10).unwrap_or_default()), &[0; 4]);
         crc(sum, block.get(0x14..).unwrap_or_default()) == Fields(block).be32(0x10)
     }
-}
-
-fn be16(bytes: &[u8], at: usize) -> u32 {
-    u16::swap_bytes(le16(bytes, at)).into()
 }

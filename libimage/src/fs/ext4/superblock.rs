@@ -75,11 +75,6 @@ pub(super) struct Superblock {
     pub(super) has_orphans: bool,
 }
 
-/// The 16 bits at an offset.
-pub(super) fn le16(bytes: &[u8], offset: usize) -> u16 {
-    bytes.get(offset..).and_then(|rest| rest.first_chunk::<2>()).map_or(0, |two| u16::from_le_bytes(*two))
-}
-
 /// CRC32c without the inversions at its beginning and end, as the kernel chains it.
 pub(super) fn crc(seed: u32, bytes: &[u8]) -> u32 {
     !crc32c::crc32c_append(!seed, bytes)
@@ -90,7 +85,7 @@ impl Superblock {
         let bytes = device.bytes(OFFSET, LENGTH)?;
         let fields = Fields(&bytes);
         let wrong = |what: String| FsError::Image(device.corrupt(OFFSET, what));
-        if le16(&bytes, 56) != MAGIC {
+        if Fields(&bytes).le16(56) != MAGIC {
             return Err(wrong("there is no ext file system".to_owned()));
         }
         let (compatible, incompatible, read_only_compatible) =
@@ -126,7 +121,7 @@ impl Superblock {
         let is_sound = (8..=most << (cluster_shift - shift)).contains(&u64::from(blocks_per_group))
             && (8..=most).contains(&u64::from(inodes_per_group))
             && u64::from(first_data_block) < blocks;
-        let inode_size = if fields.le32(0x4c) == 0 { 128 } else { le16(&bytes, 0x58) };
+        let inode_size = if fields.le32(0x4c) == 0 { 128 } else { Fields(&bytes).le16(0x58) };
         if !is_sound || !inode_size.is_power_of_two() || !(128..=block_size).contains(&u64::from(inode_size))
         {
             return Err(wrong("its groups or inodes have impossible sizes".to_owned()));
@@ -134,7 +129,8 @@ impl Superblock {
         let groups = (blocks - u64::from(first_data_block)).div_ceil(u64::from(blocks_per_group));
         let groups = u32::try_from(groups).ok().filter(|groups| u64::from(*groups) <= MAX_GROUPS);
         let groups = groups.ok_or_else(|| wrong("it has too many groups".to_owned()))?;
-        let descriptor_size = if incompatible & incompatible::BITS_64 == 0 { 32 } else { le16(&bytes, 0xfe) };
+        let descriptor_size =
+            if incompatible & incompatible::BITS_64 == 0 { 32 } else { Fields(&bytes).le16(0xfe) };
         if !descriptor_size.is_power_of_two() || !(32..=block_size).contains(&u64::from(descriptor_size)) {
             return Err(wrong(format!("its group descriptors have {descriptor_size} bytes")));
         }
@@ -206,18 +202,18 @@ impl Superblock {
             let sum = crc(seed, &number.to_le_bytes());
             let sum = crc(sum, bytes.get(..0x1e).unwrap_or_default());
             let sum = crc(crc(sum, &[0, 0]), bytes.get(0x20..).unwrap_or_default());
-            if sum as u16 != le16(bytes, 0x1e) {
+            if sum as u16 != Fields(bytes).le16(0x1e) {
                 return Err("the checksum of a group descriptor is wrong");
             }
         }
         let fields = Fields(bytes);
         let is_wide = size >= 64;
         let high = |offset| if is_wide { u64::from(fields.le32(offset)) << 32 } else { 0 };
-        let high16 = |offset| if is_wide { u64::from(le16(bytes, offset)) << 16 } else { 0 };
+        let high16 = |offset| if is_wide { u64::from(Fields(bytes).le16(offset)) << 16 } else { 0 };
         Ok(Group {
             inode_table: u64::from(fields.le32(8)) | high(0x28),
-            free_clusters: u64::from(le16(bytes, 0xc)) | high16(0x2c),
-            free_inodes: u64::from(le16(bytes, 0xe)) | high16(0x2e),
+            free_clusters: u64::from(Fields(bytes).le16(0xc)) | high16(0x2c),
+            free_inodes: u64::from(Fields(bytes).le16(0xe)) | high16(0x2e),
         })
     }
 

@@ -4,7 +4,7 @@ use super::super::acl;
 use super::super::system::{FsError, Result};
 use super::Ext4;
 use super::inode::{Inode, flag};
-use super::superblock::{crc, le16};
+use super::superblock::crc;
 use crate::fields::Fields;
 
 const MAGIC: u32 = 0xea02_0000;
@@ -86,7 +86,7 @@ impl Ext4 {
             let found = Found {
                 space,
                 name: area.get(at + 16..at + 16 + usize::from(length)).ok_or_else(wrong)?,
-                at: usize::from(le16(area, at + 2)),
+                at: usize::from(Fields(area).le16(at + 2)),
                 inode: fields.le32(at + 4),
                 size: fields.le32(at + 8) as usize,
             };

@@ -2,7 +2,6 @@
 
 use super::super::device::Device;
 use super::super::system::{FsError, Result};
-use super::le16;
 use super::table::{FIRST, Table, Width};
 use crate::fields::Fields;
 
@@ -26,9 +25,9 @@ pub(super) fn read(device: &Device) -> Result<(Table, Root)> {
     let fields = Fields(&bytes);
     let wrong = |what: String| FsError::from(device.corrupt(0, what));
     let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
-    let sector = u64::from(le16(&bytes, 11));
+    let sector = u64::from(Fields(&bytes).le16(11));
     let per_cluster = u64::from(byte(13));
-    let (reserved, tables) = (u64::from(le16(&bytes, 14)), u64::from(byte(16)));
+    let (reserved, tables) = (u64::from(Fields(&bytes).le16(14)), u64::from(byte(16)));
     let media = byte(21);
     if !matches!(sector, 512 | 1024 | 2048 | 4096) || !per_cluster.is_power_of_two() {
         return Err(wrong(format!("sectors of {sector} bytes, {per_cluster} of them a cluster")));
@@ -36,17 +35,17 @@ pub(super) fn read(device: &Device) -> Result<(Table, Root)> {
     if reserved == 0 || tables == 0 || !(media >= 0xf8 || media == 0xf0) {
         return Err(wrong("the boot sector is not that of a FAT".to_owned()));
     }
-    let old_length = u64::from(le16(&bytes, 22));
+    let old_length = u64::from(Fields(&bytes).le16(22));
     let new_length = u64::from(fields.le32(36));
     let is_32 = old_length == 0 && new_length != 0;
     let table_length = if is_32 { new_length } else { old_length };
-    let root_entries = u64::from(le16(&bytes, 17));
+    let root_entries = u64::from(Fields(&bytes).le16(17));
     if !(root_entries * ENTRY).is_multiple_of(sector) {
         return Err(wrong(format!("its root directory has {root_entries} entries")));
     }
     let root_start = reserved + tables * table_length;
     let data_start = root_start + root_entries * ENTRY / sector;
-    let sectors = match u64::from(le16(&bytes, 19)) {
+    let sectors = match u64::from(Fields(&bytes).le16(19)) {
         0 => u64::from(fields.le32(32)),
         sectors => sectors,
     };

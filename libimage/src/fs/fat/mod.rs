@@ -129,8 +129,8 @@ impl Fat {
             (Place::Root, Root::Fixed { .. }) => return Ok(None),
             (Place::Root, Root::Cluster(first)) => first,
             (Place::Entry(bytes), _) => {
-                let high = if self.table.width == Width::ThirtyTwo { le16(bytes, 20) } else { 0 };
-                u32::from(le16(bytes, 26)) | u32::from(high) << 16
+                let high = if self.table.width == Width::ThirtyTwo { Fields(bytes).le16(20) } else { 0 };
+                u32::from(Fields(bytes).le16(26)) | u32::from(high) << 16
             }
         };
         self.table.chain(&self.device, first).map(Some)
@@ -262,10 +262,10 @@ impl FileSystem for Fat {
         let is_read_only = kind == Kind::File && found.as_ref().is_some_and(|found| found.has(READ_ONLY));
         let (mut accessed, mut modified, mut created) = (Time::default(), Time::default(), Time::default());
         if let Some(Found { bytes, .. }) = found {
-            accessed = time::time(le16(bytes, 18), 0, 0);
-            modified = time::time(le16(bytes, 24), le16(bytes, 22), 0);
+            accessed = time::time(Fields(bytes).le16(18), 0, 0);
+            modified = time::time(Fields(bytes).le16(24), Fields(bytes).le16(22), 0);
             let hundredths = bytes.get(13).copied().unwrap_or_default();
-            created = time::time(le16(bytes, 16), le16(bytes, 14), hundredths);
+            created = time::time(Fields(bytes).le16(16), Fields(bytes).le16(14), hundredths);
         }
         Ok(Attributes {
             kind,
@@ -335,9 +335,4 @@ impl FileSystem for Fat {
             name_length: NAME_LENGTH,
         })
     }
-}
-
-pub(in crate::fs) fn le16(bytes: &[u8], at: usize) -> u16 {
-    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
-    found.map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }

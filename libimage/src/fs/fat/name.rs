@@ -39,7 +39,7 @@ impl Long {
         long.left -= 1;
         let start = usize::from(long.left) * LETTERS;
         for (unit, place) in long.units.get_mut(start..)?.iter_mut().zip(PLACES) {
-            *unit = super::le16(entry, place);
+            *unit = super::Fields(entry).le16(place);
         }
         Some(long)
     }

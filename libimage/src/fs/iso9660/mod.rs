@@ -310,8 +310,3 @@ impl FileSystem for Iso {
         })
     }
 }
-
-fn le16(bytes: &[u8], at: usize) -> u16 {
-    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
-    found.map_or(0, |bytes| u16::from_le_bytes(*bytes))
-}

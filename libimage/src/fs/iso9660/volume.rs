@@ -2,7 +2,6 @@
 
 use super::super::device::Device;
 use super::super::system::{FsError, Result};
-use super::le16;
 use crate::fields::Fields;
 
 /// Bytes of a sector, which descriptors lie in, and the first that has one.
@@ -49,7 +48,7 @@ pub(super) fn read(device: &Device) -> Result<(Volume, Option<Volume>)> {
 }
 
 fn volume(device: &Device, at: u64, bytes: &[u8]) -> Result<Volume> {
-    let block_size = u64::from(le16(bytes, 128));
+    let block_size = u64::from(Fields(bytes).le16(128));
     if !matches!(block_size, 512 | 1024 | 2048) {
         let what = format!("its blocks have {block_size} bytes");
         return Err(FsError::from(device.corrupt(at, what)));

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use rustix::io::Errno;
 
 use super::super::system::{Entry, Node, Result};
+use super::Squashfs;
 use super::inode::{Body, Inode, kind_of};
 use super::metadata::{METADATA, Place};
-use super::{Squashfs, le16};
 use crate::fields::Fields;
 
 /// What the size of a directory counts for `.` and `..`, which are not stored.
@@ -44,7 +44,7 @@ impl Squashfs {
             left = left.saturating_sub(12);
             for _ in 0..count {
                 let head = self.take(&mut place, 8)?;
-                let length = usize::from(le16(&head, 6)) + 1;
+                let length = usize::from(Fields(&head).le16(6)) + 1;
                 if length > MAX_NAME {
                     return wrong("a name is too long");
                 }
@@ -52,11 +52,11 @@ impl Squashfs {
                 if found.iter().any(|byte| matches!(byte, 0 | b'/')) {
                     return wrong("a name has a slash or zero in it");
                 }
-                let Some(kind) = kind_of(le16(&head, 4)) else {
+                let Some(kind) = kind_of(Fields(&head).le16(4)) else {
                     return wrong("an entry is of no kind");
                 };
                 left = left.saturating_sub(8 + length as u64);
-                let node = Node::new(u64::from(fields.le32(4)) << 16 | u64::from(le16(&head, 0)));
+                let node = Node::new(u64::from(fields.le32(4)) << 16 | u64::from(Fields(&head).le16(0)));
                 if entry(Entry { name: &found, node, kind: Some(kind) }).is_break() {
                     return Ok(());
                 }

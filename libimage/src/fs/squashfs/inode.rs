@@ -1,8 +1,8 @@
 //! Inodes: seven kinds of things, each in a short form and in a long one.
 
 use super::super::system::{Attributes, Kind, Result, Time};
+use super::Squashfs;
 use super::metadata::Place;
-use super::{Squashfs, le16};
 use crate::fields::Fields;
 
 /// Bytes that all inodes begin with.
@@ -54,7 +54,7 @@ impl Squashfs {
         let mut place = Place::of(reference, self.superblock.inode_table);
         let at = place.block;
         let header = self.take(&mut place, HEADER)?;
-        let number = le16(&header, 0);
+        let number = Fields(&header).le16(0);
         let (is_long, kind) = match number {
             1..=7 => (false, number),
             8..=14 => (true, number - 7),
@@ -63,9 +63,9 @@ impl Squashfs {
         let fields = Fields(&header);
         let mut inode = Inode {
             kind: kind_of(kind).unwrap_or(Kind::File),
-            permissions: u32::from(le16(&header, 2)) & 0o7777,
-            user: self.id(le16(&header, 4))?,
-            group: self.id(le16(&header, 6))?,
+            permissions: u32::from(Fields(&header).le16(2)) & 0o7777,
+            user: self.id(Fields(&header).le16(4))?,
+            group: self.id(Fields(&header).le16(6))?,
             modified: fields.le32(8),
             number: fields.le32(12),
             links: 1,
@@ -82,8 +82,8 @@ impl Squashfs {
                 let rest = next(16)?;
                 let fields = Fields(&rest);
                 inode.links = fields.le32(4);
-                inode.size = le16(&rest, 8).into();
-                inode.body = self.directory_at(fields.le32(0), le16(&rest, 10), (0, place));
+                inode.size = Fields(&rest).le16(8).into();
+                inode.body = self.directory_at(fields.le32(0), Fields(&rest).le16(10), (0, place));
             }
             (Kind::Directory, true) => {
                 let rest = next(24)?;
@@ -91,8 +91,8 @@ impl Squashfs {
                 inode.links = fields.le32(0);
                 inode.size = fields.le32(4).into();
                 attributes = fields.le32(20);
-                let index = (le16(&rest, 16), place);
-                inode.body = self.directory_at(fields.le32(8), le16(&rest, 18), index);
+                let index = (Fields(&rest).le16(16), place);
+                inode.body = self.directory_at(fields.le32(8), Fields(&rest).le16(18), index);
             }
             (Kind::File, false) => {
                 let rest = next(16)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::system::Result;
-use super::{Squashfs, le16};
+use super::Squashfs;
 use crate::fields::Fields;
 
 /// Bytes of a metadata block that is not the last of its table.
@@ -54,7 +54,7 @@ impl Squashfs {
         if start > self.superblock.bytes_used {
             return wrong("a block of metadata lies behind the end");
         }
-        let header = le16(&self.device.bytes(at, 2)?, 0);
+        let header = Fields(&self.device.bytes(at, 2)?).le16(0);
         let length = usize::from(header & !PLAIN);
         let next = start + length as u64;
         if length == 0 || length > METADATA || next > self.superblock.bytes_used {

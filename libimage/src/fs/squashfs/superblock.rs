@@ -3,7 +3,6 @@
 use super::super::device::Device;
 use super::super::system::{FsError, Result};
 use super::compress::Compressor;
-use super::le16;
 use crate::fields::Fields;
 
 const SIZE: usize = 96;
@@ -37,14 +36,14 @@ impl Superblock {
         if fields.le32(0) != MAGIC {
             return Err(wrong("there is no squashfs"));
         }
-        let (major, minor) = (le16(&bytes, 28), le16(&bytes, 30));
+        let (major, minor) = (Fields(&bytes).le16(28), Fields(&bytes).le16(30));
         if (major, minor) != (4, 0) {
             return Err(FsError::Unsupported(format!("it is squashfs {major}.{minor}, not 4.0")));
         }
         let block_size = fields.le32(12);
         let is_sound = block_size.is_power_of_two()
             && (4096..=1 << 20).contains(&block_size)
-            && block_size.trailing_zeros() == u32::from(le16(&bytes, 22));
+            && block_size.trailing_zeros() == u32::from(Fields(&bytes).le16(22));
         if !is_sound {
             return Err(wrong("its blocks have no possible size"));
         }
@@ -56,8 +55,8 @@ impl Superblock {
             inodes: fields.le32(4),
             block_size,
             fragments: fields.le32(16),
-            compressor: Compressor::new(le16(&bytes, 20))?,
-            ids: le16(&bytes, 26),
+            compressor: Compressor::new(Fields(&bytes).le16(20))?,
+            ids: Fields(&bytes).le16(26),
             root: fields.le64(32),
             bytes_used,
             id_table: fields.le64(48),

@@ -1,9 +1,9 @@
 //! Extended attributes: lists of names and values, shared by all inodes with the same ones.
 
 use super::super::system::Result;
+use super::Squashfs;
 use super::metadata::Place;
 use super::superblock::ABSENT;
-use super::{Squashfs, le16};
 use crate::fields::Fields;
 
 /// The bit in an attribute's type that says that its value is elsewhere.
@@ -55,7 +55,7 @@ impl Squashfs {
         }
         for _ in 0..count {
             let head = self.take(&mut place, 4)?;
-            let (kind, length) = (le16(&head, 0), usize::from(le16(&head, 2)));
+            let (kind, length) = (Fields(&head).le16(0), usize::from(Fields(&head).le16(2)));
             if length > MAX_NAME {
                 return wrong("the name of an extended attribute is too long");
             }

@@ -5,7 +5,7 @@ use super::super::system::Result;
 use super::Xfs;
 use super::header;
 use super::inode::{Fork, Inode, Layout};
-use super::superblock::{be16, byte};
+use super::superblock::byte;
 use crate::fields::Fields;
 
 /// What leaves have for a magic number, before version 5 and since.
@@ -69,7 +69,7 @@ fn shown_list(stored: &[u8]) -> Option<Vec<u8>> {
     let entry = |entry: &[u8; 12]| {
         let tag = u16::try_from(Fields(entry).be32(0)).ok()?;
         matches!(tag, 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20)
-            .then(|| (tag, be16(entry, 8), Fields(entry).be32(4)))
+            .then(|| (tag, Fields(entry).be16(8), Fields(entry).be32(4)))
     };
     Some(acl::shown(&entries.iter().map(entry).collect::<Option<Vec<_>>>()?))
 }
@@ -116,7 +116,7 @@ impl Xfs {
         each: &mut impl FnMut(&Fork<'_>, &Found<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let wrong = || self.corrupt_inode(fork.owner, "its extended attributes are damaged");
-        let bytes = fork.bytes.get(..usize::from(be16(fork.bytes, 0))).ok_or_else(wrong)?;
+        let bytes = fork.bytes.get(..usize::from(Fields(fork.bytes).be16(0))).ok_or_else(wrong)?;
         let mut at = 4;
         for _ in 0..byte(bytes, 2) {
             let (name, value) = (usize::from(byte(bytes, at)), usize::from(byte(bytes, at + 1)));
@@ -139,16 +139,16 @@ impl Xfs {
     ) -> Result<Option<T>> {
         let wrong = || self.corrupt_inode(fork.owner, "its extended attributes are damaged");
         let (count_at, start) = if self.superblock.is_v5 { (56, 80) } else { (12, 32) };
-        let count = usize::from(be16(bytes, count_at));
+        let count = usize::from(Fields(bytes).be16(count_at));
         let entries = bytes.get(start..start + count * 8).ok_or_else(wrong)?;
         for entry in entries.as_chunks::<8>().0 {
-            let (at, flags) = (usize::from(be16(entry, 4)), entry[6]);
+            let (at, flags) = (usize::from(Fields(entry).be16(4)), entry[6]);
             if flags & flag::INCOMPLETE != 0 {
                 continue;
             }
             let fields = Fields(bytes);
             let (name_at, name_length, value) = if flags & flag::LOCAL != 0 {
-                let (value, name) = (usize::from(be16(bytes, at)), usize::from(byte(bytes, at + 2)));
+                let (value, name) = (usize::from(Fields(bytes).be16(at)), usize::from(byte(bytes, at + 2)));
                 let start = at + 3 + name;
                 let value = bytes.get(start..start + value).ok_or_else(wrong)?;
                 (at + 3, name, Value::Here(value))

@@ -7,7 +7,7 @@ use super::Xfs;
 use super::hashes::hash;
 use super::header;
 use super::inode::{Fork, Inode, Layout};
-use super::superblock::{be16, byte};
+use super::superblock::byte;
 use crate::fields::Fields;
 use rustix::io::Errno;
 
@@ -216,10 +216,10 @@ impl Xfs {
         // What everything in a block ends with: where it began.
         let is_whole = |length: usize| {
             let next = at + length;
-            next <= end && length.is_multiple_of(8) && usize::from(be16(bytes, next - 2)) == at
+            next <= end && length.is_multiple_of(8) && usize::from(Fields(bytes).be16(next - 2)) == at
         };
-        if be16(bytes, at) == FREE {
-            let length = usize::from(be16(bytes, at + 2));
+        if Fields(bytes).be16(at) == FREE {
+            let length = usize::from(Fields(bytes).be16(at + 2));
             let is_sound = length >= 8 && is_whole(length);
             return if is_sound { Ok(Found { entry: None, next: at + length }) } else { Err(wrong()) };
         }
@@ -246,7 +246,7 @@ impl Xfs {
         let mut leaf = self.hash_leaf(fork, root, span, Some(wanted))?;
         let mut left = directory.blocks();
         loop {
-            let count = usize::from(be16(&leaf.bytes, count_at));
+            let count = usize::from(Fields(&leaf.bytes).be16(count_at));
             let is_leaf = leaf.magic == LEAF[generation] || leaf.magic == ONLY_LEAF[generation];
             if !is_leaf || start + count * 8 > leaf.bytes.len() {
                 return Err(wrong());

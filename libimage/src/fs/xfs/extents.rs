@@ -4,7 +4,6 @@ use super::super::system::{FsError, Result};
 use super::Xfs;
 use super::header;
 use super::inode::{Fork, Layout};
-use super::superblock::be16;
 use crate::fields::Fields;
 
 /// Bytes of an extent.
@@ -103,8 +102,8 @@ impl Xfs {
     fn run_in_tree(&self, fork: &Fork<'_>, logical: u64) -> Result<Run> {
         let wrong = |what| self.corrupt_fork(fork, what);
         // The root has a short header of its own.
-        let mut level = be16(fork.bytes, 0);
-        let mut count = usize::from(be16(fork.bytes, 2));
+        let mut level = Fields(fork.bytes).be16(0);
+        let mut count = usize::from(Fields(fork.bytes).be16(2));
         let mut node = fork.bytes.get(4..).unwrap_or_default().to_vec();
         if !(1..=MAX_LEVEL).contains(&level) {
             return Err(wrong("its tree of extents is damaged"));
@@ -140,11 +139,11 @@ impl Xfs {
         let place = place.ok_or_else(|| self.corrupt_fork(fork, "its tree of extents reaches too far"))?;
         let mut bytes = self.blocks(place, 1)?;
         let (magic, header) = if self.superblock.is_v5 { (MAGIC_5, HEADER_5) } else { (MAGIC, HEADER) };
-        if Fields(&bytes).be32(0) != magic || be16(&bytes, 4) != level {
+        if Fields(&bytes).be32(0) != magic || Fields(&bytes).be16(4) != level {
             return Err(self.corrupt_fork(fork, "its tree of extents is damaged"));
         }
         self.check_header(&header::TREE, &bytes, place, fork.owner)?;
-        let count = usize::from(be16(&bytes, 6));
+        let count = usize::from(Fields(&bytes).be16(6));
         bytes.drain(..header);
         Ok((bytes, count))
     }

@@ -4,7 +4,6 @@ use super::super::system::Result;
 use super::Xfs;
 use super::header;
 use super::inode::Fork;
-use super::superblock::be16;
 use crate::fields::Fields;
 
 /// What inner nodes have for a magic number, before version 5 and since.
@@ -50,7 +49,7 @@ impl Xfs {
             return Err(self.corrupt_inode(fork.owner, "a tree of names has a hole"));
         };
         self.check_header(&header::HASHES, &bytes, place, fork.owner)?;
-        Ok(Leaf { number, magic: be16(&bytes, 8), bytes })
+        Ok(Leaf { number, magic: Fields(&bytes).be16(8), bytes })
     }
 
     /// The first leaf in which a hash can be; without one, the first of all. The tree's root is the block `root`.
@@ -61,7 +60,7 @@ impl Xfs {
         let mut expected = None;
         while block.magic == NODE[usize::from(is_v5)] {
             let (count, level) =
-                (usize::from(be16(&block.bytes, count_at)), be16(&block.bytes, count_at + 2));
+                (usize::from(Fields(&block.bytes).be16(count_at)), Fields(&block.bytes).be16(count_at + 2));
             let room = block.bytes.len().saturating_sub(entries) / ENTRY;
             let is_sound = (1..=room).contains(&count)
                 && (1..=MAX_LEVEL).contains(&level)

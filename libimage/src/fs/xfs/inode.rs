@@ -2,7 +2,7 @@
 
 use super::super::system::{Attributes, FsError, Kind, Result, Time};
 use super::Xfs;
-use super::superblock::{Superblock, be16, byte, has_right_checksum};
+use super::superblock::{Superblock, byte, has_right_checksum};
 use crate::fields::Fields;
 use rustix::io::Errno;
 
@@ -57,7 +57,7 @@ pub(super) struct Inode {
 impl Inode {
     pub(super) fn new(bytes: Vec<u8>, number: u64, fs: &Superblock) -> Result<Inode, &'static str> {
         let fields = Fields(&bytes);
-        if be16(&bytes, 0) != MAGIC {
+        if Fields(&bytes).be16(0) != MAGIC {
             return Err("there is no inode");
         }
         let version = byte(&bytes, 4);
@@ -98,7 +98,7 @@ impl Inode {
     }
 
     fn mode(&self) -> u32 {
-        be16(&self.bytes, 2).into()
+        Fields(&self.bytes).be16(2).into()
     }
 
     /// What it is. Inodes without a kind are not in use.
@@ -107,7 +107,7 @@ impl Inode {
     }
 
     pub(super) fn is_realtime(&self) -> bool {
-        be16(&self.bytes, 90) & REALTIME != 0
+        Fields(&self.bytes).be16(90) & REALTIME != 0
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -164,7 +164,7 @@ impl Inode {
         let extents = if self.has(WIDE_COUNTERS) {
             self.fields().be32(76).into()
         } else {
-            be16(&self.bytes, 80).into()
+            Fields(&self.bytes).be16(80).into()
         };
         self.fork(83, self.core() + self.fork_offset()..self.bytes.len(), extents)
     }
@@ -192,7 +192,7 @@ impl Inode {
             kind,
             permissions: self.mode() & 0o7777,
             inode: self.number,
-            links: if self.version() == 1 { be16(&self.bytes, 6).into() } else { fields.be32(16) },
+            links: if self.version() == 1 { Fields(&self.bytes).be16(6).into() } else { fields.be32(16) },
             user: fields.be32(8),
             group: fields.be32(12),
             size: self.size(),

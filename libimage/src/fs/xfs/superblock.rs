@@ -85,11 +85,6 @@ pub(super) struct Superblock {
     read_only_compatible: u32,
 }
 
-/// The 16 bits at an offset.
-pub(super) fn be16(bytes: &[u8], offset: usize) -> u16 {
-    bytes.get(offset..).and_then(|rest| rest.first_chunk::<2>()).map_or(0, |two| u16::from_be_bytes(*two))
-}
-
 /// The byte at an offset.
 pub(super) fn byte(bytes: &[u8], offset: usize) -> u8 {
     bytes.get(offset).copied().unwrap_or_default()
@@ -113,7 +108,7 @@ impl Superblock {
         if Fields(&bytes).be32(0) != MAGIC {
             return Err(wrong("there is no XFS"));
         }
-        let sector_size = usize::from(be16(&bytes, 102));
+        let sector_size = usize::from(Fields(&bytes).be16(102));
         if !sector_size.is_power_of_two() || !(512..=32768).contains(&sector_size) {
             return Err(wrong("its sectors have an impossible size"));
         }
@@ -136,7 +131,7 @@ impl Superblock {
     fn parse(bytes: &[u8], device: &Device) -> Result<Superblock> {
         let fields = Fields(bytes);
         let wrong = |what: &str| FsError::Image(device.corrupt(0, what));
-        let bits = be16(bytes, 100);
+        let bits = Fields(bytes).be16(100);
         let is_v5 = match bits & 0xf {
             4 => false,
             5 => true,
@@ -183,7 +178,7 @@ impl Superblock {
             block_size: fields.be32(4).into(),
             block_shift: shifts(120),
             directory_shift: shifts(192),
-            inode_size: be16(bytes, 104).into(),
+            inode_size: Fields(bytes).be16(104).into(),
             root: fields.be64(56),
             uuid: uuid.copied().unwrap_or_default(),
             has_file_types: if is_v5 {
