@@ -64,8 +64,10 @@ impl Drop for Guarded {
 
 fn command(machine: &Machine<'_>) -> Command {
     let path = |name: &str| machine.scratch.path().join(name).display().to_string();
+    // A steady tick: the interpreter may forget an interrupt when its processor enters a guest of its own, and one
+    // that comes again and again is not missed. Without it, such a machine now and then stood still for ever.
     let append = "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off nokaslr random.trust_cpu=1 no_timer_check \
-                  tsc=reliable 8250.nr_uarts=1 kvm_amd.nested=0 rdinit=/init";
+                  tsc=reliable nohz=off highres=off 8250.nr_uarts=1 kvm_amd.nested=0 rdinit=/init";
     let mut command = Command::new(QEMU);
     command
         .args(["-M", "q35,smm=off,hpet=off,usb=off,sata=off,smbus=off,vmport=off"])
