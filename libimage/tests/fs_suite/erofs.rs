@@ -17,7 +17,7 @@ fn made(options: &str, script: &str) -> Image {
 
 fn agree(options: &str) {
     // mkfs.erofs itself stumbles over names of 255 bytes.
-    let more = r#"for i in $(seq 9); do setfattr -n user.same -v same etc/dir/file-$i; done; mv "$long" "${long:5}""#;
+    let more = r#"setfattr -n user.same -v same etc/dir/file-{1..9}; mv "$long" "${long:5}""#;
     let image = made(options, &format!("{TREE}{ATTRIBUTES}{more}"));
     let mount = image.mount("ro");
     let kernel = of_kernel(&mount.point, Compared::ALL);

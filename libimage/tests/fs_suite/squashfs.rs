@@ -10,10 +10,10 @@ use crate::image::{ATTRIBUTES, Image, TREE};
 
 /// What mksquashfs has a way of its own with: ends that lie together, the same file twice, device numbers.
 const MORE: &str = r#"
-for i in $(seq 700); do head -c $((i * 13)) /dev/zero | tr '\0' "$((i % 10))" >many/text-$i; done
+perl -e 'for (1 .. 700) { open F, ">", "many/text-$_"; print F $_ % 10 x ($_ * 13); close F }'
 cp large copy; yes 'a line that packs well' | head -c 5000000 >text; head -c 131072 /dev/urandom >block
 head -c 262145 text >over; chmod 6711 over; setfattr -n user.long -v "$(head -c 3000 text)" over
-for i in $(seq 300); do setfattr -n user.same -v "$(head -c 2500 text)" many/text-$i; done
+setfattr -n user.same -v "$(head -c 2500 text)" many/text-{1..300}
 "#;
 
 fn made(options: &str, script: &str) -> Image {

@@ -13,10 +13,10 @@ use crate::image::{ATTRIBUTES, Image, RESERVED, TREE, sh};
 /// What XFS keeps in different ways by how much there is of it.
 const SIZES: &str = r#"
 for count in 1 4 30 90 300 700 6000; do mkdir dir-$count; for i in $(seq $count); do : >dir-$count/name-$count-$i; done; done
-rm -f dir-6000/*[3-7]?; mkdir wide; for i in $(seq 900); do : >"wide/$(printf '%0200d' $i)"; done; rm -f wide/*0[2-6]??
+rm -f dir-6000/*[3-7]?; mkdir wide; perl -e 'for (1 .. 900) { open F, ">", sprintf "wide/%0200d", $_ }'; rm -f wide/*0[2-6]??
 for i in 1 7 30 58 59 60 150 336 337 400 1000 1023; do ln -s "$(printf 's%.0s' $(seq $i))" link-$i; done
 perl -e 'open F, ">", "shreds"; for (reverse 0..2500) { seek F, $_ * 8192, 0; syswrite F, "at $_" x 200 }'
-for i in $(seq 300); do printf $i >a-$i; printf $i | dd of=grown bs=4k seek=$i conv=notrunc status=none; done; rm -f a-*[02468]
+perl -e 'open G, ">", "grown"; close G; for (1 .. 300) { open F, ">", "a-$_"; print F $_; close F; open G, "+<", "grown"; seek G, $_ * 4096, 0; print G $_; close G }'; rm -f a-*[02468]
 : >values; for i in 1 60 255 256 900 2000 5000 30000 65536; do perl -e 'print "v" x $ARGV[0]' $i >value
 perl -e 'open V, "value"; $v = <V>; $f = "values"; $n = "user.of-$ARGV[0]"; substr($v, 0, 5) = sprintf("%05d", $ARGV[0]) if length $v > 9; syscall(188, $f, $n, $v, length $v, 0) == 0 or die $!' $i; done
 perl -e 'for (1..3000) { for $i (1..3) { next if $_ > (0, 150, 3000, 2000)[$i]; $f = "many-$i"; open F, ">>", $f; print F "x" x 1000; close F;
@@ -335,12 +335,12 @@ fn metadata(image: &Image, block: usize) -> Vec<(u64, usize, Option<usize>)> {
 
 /// A tree with everything once.
 const LITTLE: &str = r#"
-for count in 2 30 300 1500; do mkdir dir-$count; for i in $(seq $count); do : >dir-$count/name-$count-$i; [ $i -lt 40 ] || ln dir-$count/name-$count-$i dir-$count/n-$i; done; done
+perl -e 'for $count (2, 30, 300, 1500) { $d = "dir-$count"; mkdir $d; for (1 .. $count) { open F, ">", "$d/name-$count-$_"; link "$d/name-$count-$_", "$d/n-$_" if $_ >= 40 } }'
 rm -f dir-[31]*/name-*
 perl -e 'open F, ">", "shreds"; for (reverse 0..400) { seek F, $_ * 8192, 0; syswrite F, "at $_" x 200 }'
 for i in 10 500 1000; do ln -s "$(printf 's%.0s' $(seq $i))" link-$i; done; : >values; : >many
 for i in 1 255 900 9000; do setfattr -n user.of-$i -v "$(printf 'v%.0s' $(seq $i))" values; done
-for i in $(seq 200); do setfattr -n user.name-$i -v $i many; done; setfacl -m u:7:rwx many; mknod null c 1 3
+perl -e 'for (1 .. 200) { ($f, $n, $v) = ("many", "user.name-$_", "$_"); syscall(188, $f, $n, $v, length $v, 0) == 0 or die $! }'; setfacl -m u:7:rwx many; mknod null c 1 3
 "#;
 
 /// Changes a few bytes.
