@@ -132,7 +132,7 @@ impl Superblock {
             ));
         }
         if flags & !KNOWN_FLAGS != 0 {
-            return unsupported(format!("its state is not a usual one ({flags:#x})"));
+            return unsupported(format!("its state is not a usual one ({:#x})", flags & !KNOWN_FLAGS));
         }
         Ok(())
     }
