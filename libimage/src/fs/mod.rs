@@ -1,6 +1,7 @@
 //! Read-only views of file systems, straight from the block device.
 
 mod acl;
+pub mod btrfs;
 pub mod detect;
 mod device;
 pub mod erofs;
@@ -18,12 +19,18 @@ use std::sync::Arc;
 
 use crate::block::Block;
 
-/// Opens the file system on `block`, of which [`detect`] has said the kind.
+/// Opens the file system on `block`, of which [`detect`] has said the kind. `others` gives further devices, of which
+/// those are taken that are part of the same file system; it is called only where there must be some.
 ///
 /// # Errors
 /// [`system::FsError::Unsupported`] where there is no reader for it, and what the reader says.
-pub fn open(kind: &str, block: Arc<dyn Block>) -> system::Result<Arc<dyn system::FileSystem>> {
+pub fn open(
+    kind: &str,
+    block: Arc<dyn Block>,
+    others: &dyn Fn() -> Vec<Arc<dyn Block>>,
+) -> system::Result<Arc<dyn system::FileSystem>> {
     match kind {
+        "btrfs" => Ok(Arc::new(btrfs::Btrfs::open(block, others)?)),
         "ext2" | "ext3" | "ext4" => Ok(Arc::new(ext4::Ext4::open(block)?)),
         "xfs" => Ok(Arc::new(xfs::Xfs::open(block)?)),
         "erofs" => Ok(Arc::new(erofs::Erofs::open(block)?)),

@@ -1,6 +1,7 @@
 //! Every reader of a file system against the kernel: what it says of every file is what the kernel's mount says.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod btrfs;
 mod dump;
 mod erofs;
 mod exfat;

@@ -27,7 +27,7 @@ pub fn disk(disk: &Arc<dyn Block>, mut budget: usize) -> (usize, bool) {
     for block in blocks {
         let Ok(Some(content)) = detect(&*block) else { continue };
         understood = true;
-        if let Ok(fs) = libimage::fs::open(&content.kind, block) {
+        if let Ok(fs) = libimage::fs::open(&content.kind, block, &Vec::new) {
             let found = tree(&*fs, budget);
             (seen, budget) = (seen + found, budget - found);
         }

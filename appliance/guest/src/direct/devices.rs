@@ -152,6 +152,21 @@ impl Devices {
         disk.partition(&partition.ok_or_else(missing)?)
     }
 
+    /// All disks and partitions but one, as far as they can be read: a file system may lie on several.
+    pub(super) fn others(&self, device: &Device) -> Vec<Arc<dyn Block>> {
+        let mut others = Vec::new();
+        for disk in &self.disks {
+            let Ok(table) = disk.table() else { continue };
+            let found: Vec<Served<Device>> = match table.filter(|table| !table.partitions.is_empty()) {
+                Some(table) => table.partitions.iter().map(|p| disk.partition(p)).collect(),
+                None => vec![disk.whole()],
+            };
+            let found = found.into_iter().flatten().filter(|other| other.name != device.name);
+            others.extend(found.filter_map(|other| other.block));
+        }
+        others
+    }
+
     pub(super) fn part_list(&self, device: &GuestString) -> Served<Value> {
         let Some(table) = self.disk(device)?.table()? else {
             return aside("there is no partition table");

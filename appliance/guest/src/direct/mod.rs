@@ -170,6 +170,7 @@ impl Direct {
 
     fn mount(&self, mountable: &GuestString, point: &GuestString, options: &GuestString) -> Served<Value> {
         let device: Device = self.devices.find(mountable)?;
-        self.vfs.borrow_mut().mount(&device, point, options)
+        let others = || self.devices.others(&device);
+        self.vfs.borrow_mut().mount(&device, &others, point, options)
     }
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use guestd_api::{Failure, GuestString, Value};
+use libimage::Block;
 use libimage::fs::system::{FileSystem, FsError, Kind, Node, Result as FsResult};
 use rustix::io::Errno;
 
@@ -104,9 +105,11 @@ impl Vfs {
         self.mounts.iter()
     }
 
+    /// Mounts what is on a device; `others` gives those on which the rest of it may be.
     pub(super) fn mount(
         &mut self,
         device: &Device,
+        others: &dyn Fn() -> Vec<Arc<dyn Block>>,
         target: &GuestString,
         options: &GuestString,
     ) -> Served<Value> {
@@ -118,7 +121,7 @@ impl Vfs {
         if self.mounts.iter().any(|m| m.device == device_name && m.point == point) {
             return aside(format!("{} is mounted there already", device.name));
         }
-        let opened = libimage::fs::open(&content.kind, device.block()?);
+        let opened = libimage::fs::open(&content.kind, device.block()?, others);
         let fs = opened.or_else(|e| aside(format!("{}: {e}", device.name)))?;
         self.mounts.push(Mount { device: device_name, point, options: options.clone(), fs });
         Ok(Value::Void)
