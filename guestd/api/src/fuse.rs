@@ -19,6 +19,9 @@ pub const MAX_WRITE: u32 = 1 << 20;
 pub const MAX_PAGES: u16 = 256;
 /// Longest request or answer: the data, and room for what goes with it.
 pub const MAX_MESSAGE: usize = MAX_WRITE as usize + (64 << 10);
+/// Requests in the background that the kernel may have under way, and from how many on it holds back.
+const BACKGROUND: u16 = 64;
+const CONGESTED: u16 = 48;
 /// The node at the top.
 pub const ROOT: u64 = 1;
 
@@ -295,6 +298,43 @@ messages! {
 pub const IN_HEADER: usize = size_of::<InHeader>();
 /// Bytes of the header of an answer.
 pub const OUT_HEADER: usize = size_of::<OutHeader>();
+
+impl InitIn {
+    /// Reads the first request, which is shorter from kernels before Linux 5.17.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut all = [0; size_of::<InitIn>()];
+        let count = bytes.len().min(all.len());
+        if let (Some(place), Some(given)) = (all.get_mut(..count), bytes.get(..count)) {
+            place.copy_from_slice(given);
+        }
+        zerocopy::transmute!(all)
+    }
+
+    /// The flags of both words.
+    pub fn all_flags(&self) -> u64 {
+        u64::from(self.flags) | u64::from(self.flags2) << 32
+    }
+}
+
+impl InitOut {
+    /// The answer to an offer: `flags` are used of what it has.
+    pub fn to(offered: &InitIn, flags: u64) -> Self {
+        let flags = flags & offered.all_flags();
+        InitOut {
+            major: MAJOR,
+            minor: MINOR.min(offered.minor),
+            max_readahead: offered.max_readahead.max(MAX_WRITE),
+            flags: (flags & u64::from(u32::MAX)) as u32,
+            flags2: (flags >> 32) as u32,
+            max_background: BACKGROUND,
+            congestion_threshold: CONGESTED,
+            max_write: MAX_WRITE,
+            time_gran: 1,
+            max_pages: MAX_PAGES,
+            ..InitOut::default()
+        }
+    }
+}
 
 /// An answer without contents.
 pub fn answer(unique: u64, error: i32) -> OutHeader {

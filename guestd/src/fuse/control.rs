@@ -3,7 +3,7 @@
 use super::kernel;
 use super::request::Request;
 use super::tree::{Answer, Done, Tree};
-use guestd_api::fuse::{InitIn, InitOut, IoctlIn, IoctlOut, MAJOR, MAX_PAGES, MAX_WRITE, MINOR, init};
+use guestd_api::fuse::{InitIn, InitOut, IoctlIn, IoctlOut, MAJOR, init};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
@@ -27,30 +27,15 @@ const WANTED: u64 = init::ASYNC_READ
     | init::HANDLE_KILLPRIV_V2
     | init::SETXATTR_EXT
     | init::INIT_EXT;
-/// Requests in the background that the kernel may have under way, and from how many on it holds back.
-const BACKGROUND: u16 = 64;
-const CONGESTED: u16 = 48;
-
 impl Tree {
     pub(super) fn init(&self, request: &mut Request<'_>, answer: &mut Answer) -> Done {
-        let offered: InitIn = request.take()?;
+        let offered = InitIn::of(request.rest());
         if offered.major != MAJOR {
             return Err(Errno::PROTO);
         }
-        let flags = (u64::from(offered.flags) | u64::from(offered.flags2) << 32) & WANTED;
-        answer.put(&InitOut {
-            major: MAJOR,
-            minor: MINOR.min(offered.minor),
-            max_readahead: offered.max_readahead.max(MAX_WRITE),
-            flags: (flags & u64::from(u32::MAX)) as u32,
-            flags2: (flags >> 32) as u32,
-            max_background: BACKGROUND,
-            congestion_threshold: CONGESTED,
-            max_write: MAX_WRITE,
-            time_gran: 1,
-            max_pages: MAX_PAGES,
-            ..InitOut::default()
-        });
+        let agreed = InitOut::to(&offered, WANTED);
+        self.agree(offered.all_flags() & WANTED);
+        answer.put(&agreed);
         Ok(())
     }
 

@@ -24,23 +24,21 @@ fn permissions(mode: u32) -> Mode {
 impl Tree {
     pub(super) fn lookup(&self, request: &mut Request<'_>, answer: &mut Answer) -> Done {
         let directory = self.node(request)?;
-        self.tell(&directory, request.name()?, answer)
-    }
-
-    /// Tells of what is under a name.
-    fn tell(&self, directory: &OwnedFd, name: &CStr, answer: &mut Answer) -> Done {
-        match rustix::fs::openat(directory, name, PLACE, Mode::empty()) {
-            Ok(file) => {
-                answer.put(&self.entry(&self.nodes.tell(file)?));
-                Ok(())
-            }
-            Err(Errno::NOENT) if self.nodes.names_last(directory) => {
+        match self.tell(&directory, request.name()?, answer) {
+            Err(Errno::NOENT) if self.nodes.names_last(request.header.nodeid) => {
                 // That there is nothing is remembered too.
                 answer.put(&EntryOut { entry_valid: self.seconds(), ..EntryOut::default() });
                 Ok(())
             }
-            Err(error) => Err(error),
+            done => done,
         }
+    }
+
+    /// Tells of what is under a name.
+    fn tell(&self, directory: &OwnedFd, name: &CStr, answer: &mut Answer) -> Done {
+        let file = rustix::fs::openat(directory, name, PLACE, Mode::empty())?;
+        answer.put(&self.entry(&self.nodes.tell(file)?));
+        Ok(())
     }
 
     pub(super) fn forget(&self, request: &mut Request<'_>) -> Done {

@@ -181,10 +181,10 @@ impl Nodes {
     }
 
     /// Whether the names in a directory stay what they are.
-    pub(super) fn names_last(&self, directory: impl AsFd) -> bool {
-        let Ok(status) = status(directory, c"") else { return false };
-        let number = key(&status).device;
-        self.table().devices.iter().any(|device| device.number == number && !device.loose_names)
+    pub(super) fn names_last(&self, directory: u64) -> bool {
+        let table = self.table();
+        let Some(node) = table.nodes.get(&directory) else { return false };
+        table.devices.iter().any(|device| device.number == node.key.device && !device.loose_names)
     }
 
     /// An inode number as it is shown, of a file next to one with these attributes.

@@ -18,6 +18,11 @@ impl<'a> Request<'a> {
         Some(Request { header, rest })
     }
 
+    /// What has not been taken yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next part.
     pub(super) fn take<T: FromBytes + KnownLayout + Immutable>(&mut self) -> Result<T, Errno> {
         let (part, rest) = T::read_from_prefix(self.rest).map_err(|_| Errno::INVAL)?;

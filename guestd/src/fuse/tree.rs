@@ -35,6 +35,8 @@ pub(super) struct Tree {
     shown: Shown,
     open: RwLock<HashMap<u64, Open>>,
     next_open: AtomicU64,
+    /// What the host's kernel and we do.
+    agreed: AtomicU64,
 }
 
 /// An open file.
@@ -89,7 +91,11 @@ thread_local! {
 /// Makes a thread one that can act for others.
 pub(super) fn prepare_thread() -> Result<(), Errno> {
     crate::sys::own_root_for_this_thread().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::PERM))?;
-    kernel::keep_capabilities()
+    // A thread begins as the one that has started it.
+    kernel::keep_capabilities()?;
+    kernel::set_owner(0, 0);
+    OWNER.set((0, 0));
+    Ok(())
 }
 
 /// What this thread makes belongs to the one who asked for it.
@@ -107,7 +113,13 @@ impl Tree {
     /// The tree below a directory.
     pub(super) fn new(top: OwnedFd, shown: Shown) -> Result<Self, Errno> {
         let nodes = Nodes::new(top)?;
-        Ok(Tree { nodes, shown, open: RwLock::default(), next_open: AtomicU64::new(1) })
+        Ok(Tree {
+            nodes,
+            shown,
+            open: RwLock::default(),
+            next_open: AtomicU64::new(1),
+            agreed: AtomicU64::new(0),
+        })
     }
 
     /// Carries a request out; the contents of its answer go to `answer`.
@@ -150,6 +162,16 @@ impl Tree {
             // Closing needs no answer, access and locks are the host's own affair.
             _ => Err(Errno::NOSYS),
         }
+    }
+
+    /// Notes what both ends do.
+    pub(super) fn agree(&self, flags: u64) {
+        self.agreed.store(flags, Ordering::Relaxed);
+    }
+
+    /// Whether both ends do something.
+    pub(super) fn agreed(&self, flag: u64) -> bool {
+        self.agreed.load(Ordering::Relaxed) & flag != 0
     }
 
     /// The file of a request's node.

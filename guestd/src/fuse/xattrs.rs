@@ -3,7 +3,7 @@
 use super::nodes::{path_of, status};
 use super::request::Request;
 use super::tree::{Answer, Done, Tree};
-use guestd_api::fuse::{GetxattrIn, GetxattrOut, OUT_HEADER, SETXATTR_ACL_KILL_SGID, SetxattrIn};
+use guestd_api::fuse::{GetxattrIn, GetxattrOut, OUT_HEADER, SETXATTR_ACL_KILL_SGID, SetxattrIn, init};
 use rustix::fs::{AtFlags, CWD, Mode, XattrFlags};
 use rustix::io::Errno;
 
@@ -15,7 +15,12 @@ const FOR_ROOT: &[u8] = b"trusted.";
 
 impl Tree {
     pub(super) fn setxattr(&self, request: &mut Request<'_>) -> Done {
-        let wanted: SetxattrIn = request.take()?;
+        let wanted = if self.agreed(init::SETXATTR_EXT) {
+            request.take()?
+        } else {
+            let [size, flags]: [u32; 2] = request.take()?;
+            SetxattrIn { size, flags, ..SetxattrIn::default() }
+        };
         let file = self.node(request)?;
         let name = request.text()?;
         let value = request.bytes(wanted.size)?;

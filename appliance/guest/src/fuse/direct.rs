@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use guestd_api::fuse::{
     self, Attr, AttrOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, InHeader, InitIn, InitOut, LseekIn,
-    LseekOut, MAJOR, MAX_MESSAGE, MAX_PAGES, MAX_WRITE, MINOR, OUT_HEADER, ReadIn, StatfsOut, init, op,
-    push_dirent,
+    LseekOut, MAX_MESSAGE, MAX_WRITE, OUT_HEADER, ReadIn, StatfsOut, init, op, push_dirent,
 };
 use libimage::fs::system::FsError;
 use rustix::io::Errno;
@@ -164,21 +163,7 @@ impl Shared {
         let rest = &mut rest;
         match header.opcode {
             op::INIT => {
-                let offered: InitIn = take(rest)?;
-                let flags = (u64::from(offered.flags) | u64::from(offered.flags2) << 32) & WANTED;
-                let agreed = InitOut {
-                    major: MAJOR,
-                    minor: MINOR.min(offered.minor),
-                    max_readahead: offered.max_readahead.max(MAX_WRITE),
-                    flags: (flags & u64::from(u32::MAX)) as u32,
-                    flags2: (flags >> 32) as u32,
-                    max_background: 64,
-                    congestion_threshold: 48,
-                    max_write: MAX_WRITE,
-                    time_gran: 1,
-                    max_pages: MAX_PAGES,
-                    ..InitOut::default()
-                };
+                let agreed = InitOut::to(&InitIn::of(rest), WANTED);
                 answer.extend_from_slice(agreed.as_bytes());
                 Ok(())
             }
