@@ -73,6 +73,35 @@ fn a_mount_of_btrfs_behaves_as_the_kernel_s() {
     walk("mkfs.btrfs -q", "rw", "btrfs check IMAGE", 3);
 }
 
+#[test]
+fn what_is_read_directly_is_what_the_kernel_reads() {
+    for (mkfs, options) in [("mkfs.ext4 -q", "ro"), ("mkfs.xfs -q", "ro,nouuid")] {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let [image, _] = images(at, mkfs, 300);
+        let kernel = Mounted::by_kernel(&image, at.join("kernel"), "rw");
+        let mut random = Random::new(7);
+        for _ in 0..600 {
+            // Whether each works is the other tests' affair.
+            let _ = Step::random(&mut random).make(&kernel.point);
+        }
+        walk::write_together(&kernel.point, 4);
+        sh(&format!("mkdir {0}/many; cd {0}/many; touch $(seq -f name-that-is-not-short-%g 3000)", kernel.point.display()));
+        kernel.take_off();
+        let kernel = Mounted::by_kernel(&image, at.join("kernel"), options);
+        let us = Mounted::by_us(&image, at.join("ours"), &["--ro", "--direct=only"]);
+        for _ in 0..2 {
+            assert_eq!(walk::seen(&us.point), walk::seen(&kernel.point), "{mkfs}");
+        }
+        let list = |root: &Path| sh(&format!("cd {}; ls -fa many; stat -f -c '%b %f %a %c %d %l %s' .", root.display()));
+        assert_eq!(list(&us.point), list(&kernel.point), "{mkfs}");
+        let refused = fs::write(us.point.join("new"), "").unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        us.take_off();
+        kernel.take_off();
+    }
+}
+
 /// What another user may and may not do, ACLs and the bits of sticky and inheriting directories included.
 const AS_OTHERS: &str = r#"
 mkdir open sticky group closed acl; echo secret > closed/file; echo hello > shared; echo own > own

@@ -36,12 +36,11 @@ impl Herald {
     pub(super) fn new(point: &Path) -> io::Result<Self> {
         let mount = find(point)?.ok_or_else(|| io::Error::other("the mount is not listed"))?;
         let listener = UnixListener::bind_addr(&address(&mount)?)?;
-        let listeners = Arc::default();
+        let listeners: Arc<Mutex<Vec<UnixStream>>> = Arc::default();
         let (theirs, all) = (listener.try_clone()?, Arc::clone(&listeners));
         let accept = move || {
             while let Ok((stream, _)) = theirs.accept() {
-                let mut all: std::sync::MutexGuard<'_, Vec<UnixStream>> =
-                    all.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                 if all.len() < MAX_LISTENERS {
                     all.push(stream);
                 }

@@ -106,7 +106,7 @@ fn receive(from: &UnixStream) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// When it is busy, or nothing is mounted there.
-pub fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
+pub(super) fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         let detach = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
         return Ok(rustix::mount::unmount(point, detach | UnmountFlags::NOFOLLOW)?);
@@ -125,20 +125,20 @@ pub(crate) fn unmount_now(point: &Path) -> io::Result<()> {
 
 /// A mount as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub(super) struct Listed {
     /// Where, without symbolic links.
-    pub point: PathBuf,
+    pub(super) point: PathBuf,
     /// The number of its device, `major:minor`.
-    pub device: String,
+    pub(super) device: String,
     /// Its type: `fuse`, `fuse.NAME`...
-    pub kind: String,
+    pub(super) kind: String,
 }
 
 /// What is mounted on a directory, on top. Its file system is not touched: it may be dead.
 ///
 /// # Errors
 /// When the directory above cannot be found, or the list not read.
-pub fn find(point: &Path) -> io::Result<Option<Listed>> {
+pub(super) fn find(point: &Path) -> io::Result<Option<Listed>> {
     let absolute = std::path::absolute(point)?;
     let real = match (absolute.parent(), absolute.file_name()) {
         (Some(parent), Some(name)) => parent.canonicalize()?.join(name),
