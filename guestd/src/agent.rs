@@ -33,6 +33,8 @@ pub(crate) struct Agent {
     pub(crate) guest_programs: Mutex<GuestPrograms>,
     /// What actions leave open for those after them.
     pub(crate) session: Session,
+    /// The mount of the guest on the host, if there is one.
+    pub(crate) mount_service: crate::fuse::Service,
     /// True when whoever started the agent promises that `sysroot` is a guest although nothing is mounted
     /// on it.
     pub(crate) directory_is_guest: bool,
@@ -67,6 +69,7 @@ impl Agent {
             volumes: crate::volumes::Volumes::default(),
             guest_programs: Mutex::default(),
             session: Session::default(),
+            mount_service: crate::fuse::Service::default(),
             directory_is_guest,
         })
     }

@@ -67,7 +67,7 @@ fn boot_and_serve() -> io::Result<()> {
         let _ = writeln!(io::stderr(), "guestd: the network: {error}");
     }
 
-    let port = open_port()?;
+    let port = open_port(PORT)?;
     let tools = Tools::Disk { ready: Mutex::new(false), sysroot };
     let agent = Arc::new(Agent::new(PathBuf::from("/sysroot"), tools, Disks::Serials, false)?);
     std::thread::Builder::new().name("reaper".into()).stack_size(128 << 10).spawn(reap_orphans)?;
@@ -80,15 +80,16 @@ fn boot_and_serve() -> io::Result<()> {
     let served = serve::serve(&agent, port, writer);
     // What is open in the guest would keep its file systems from being unmounted.
     agent.session.close();
+    agent.mount_service.wait();
     served.map(|_| ())
 }
 
-/// Waits for the port and for the host at its other end.
-fn open_port() -> io::Result<File> {
+/// Waits for a port and for the host at its other end.
+pub(crate) fn open_port(name: &str) -> io::Result<File> {
     let deadline = Instant::now() + PATIENCE;
-    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no host at a port named '{PORT}'"));
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no host at a port named '{name}'"));
     let node = loop {
-        match find_port() {
+        match find_port(name) {
             Some(node) => break node,
             None if Instant::now() > deadline => return Err(late()),
             None => std::thread::sleep(Duration::from_millis(1)),
@@ -110,10 +111,10 @@ fn open_port() -> io::Result<File> {
     }
 }
 
-fn find_port() -> Option<PathBuf> {
+fn find_port(wanted: &str) -> Option<PathBuf> {
     let ports = std::fs::read_dir("/sys/class/virtio-ports").ok()?;
     let named = |entry: &std::fs::DirEntry| {
-        std::fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT)
+        std::fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == wanted)
     };
     ports.flatten().find(named).map(|entry| Path::new("/dev").join(entry.file_name()))
 }

@@ -11,6 +11,7 @@ mod agent;
 mod augeas;
 mod disks;
 mod exchange;
+mod fuse;
 mod hive;
 mod init;
 mod journal;

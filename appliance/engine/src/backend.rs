@@ -1,7 +1,7 @@
 //! What a back-end is: something that boots a guest with disks and a channel, and can end it.
 //!
-//! All back-ends show the guest the same view: virtio disks, known by their serial numbers, and one
-//! virtio serial port called [`RPC_PORT`]. Who uses a machine does not know which back-end runs it.
+//! All back-ends show the guest the same view: virtio disks, known by their serial numbers, and two
+//! virtio serial ports, [`RPC_PORT`] and [`MOUNT_PORT`]. Who uses a machine does not know which back-end runs it.
 
 use std::fmt;
 use std::io;
@@ -16,6 +16,9 @@ pub use crate::sandbox::Ended;
 
 /// Name of the port that the guest's agent opens.
 pub const RPC_PORT: &str = "org.diskwright.rpc";
+
+/// Name of the port over which the guest is mounted on the host.
+pub const MOUNT_PORT: &str = guestd_api::fuse::PORT;
 
 /// Address of the guest's network device.
 pub const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x64, 0x77, 0x01];
@@ -77,6 +80,9 @@ pub trait Machine: Send {
     /// The host's end of the port [`RPC_PORT`]; it can be taken once. It reads as ended as soon as the
     /// guest closes the port or the machine ends.
     fn rpc(&mut self) -> io::Result<UnixStream>;
+
+    /// The same for the port [`MOUNT_PORT`].
+    fn mount_port(&mut self) -> io::Result<UnixStream>;
 
     /// What the guest's kernel has said, the last 256 KiB of it.
     fn kernel_log(&self) -> String;

@@ -11,13 +11,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use libimage::Block;
-use vmm_mini::virtio::console::{Console, NamedPort};
+use vmm_mini::virtio::console::Console;
 use vmm_mini::virtio::device::VirtioDevice;
 use vmm_mini::{Config, Exit, Vm};
 
-use crate::backend::{Backend, Ended, LaunchError, LaunchSpec, Machine, RPC_PORT};
+use crate::backend::{Backend, Ended, LaunchError, LaunchSpec, Machine};
 use crate::devices::{Disks, network};
 use crate::log::{KernelLog, LogReader};
+use crate::ports::{Ports, named};
 
 /// Console output is dear (each byte leaves the guest), and so is what times or probes hardware that is
 /// not there.
@@ -46,9 +47,8 @@ impl Backend for Kvm {
     fn launch(&self, spec: LaunchSpec) -> Result<Box<dyn Machine>, LaunchError> {
         let disks = Disks::new(spec.disks, spec.spare_slots)?;
         let port = |source| LaunchError::Device { what: "the agent's port".into(), source };
-        let (rpc, theirs) = UnixStream::pair().map_err(port)?;
-        let named = NamedPort { name: RPC_PORT.into(), stream: theirs, hang_up: true };
-        let console = Console::new(None, vec![named]).map_err(port)?;
+        let (ports, theirs) = Ports::new().map_err(port)?;
+        let console = Console::new(None, named(theirs)).map_err(port)?;
         let (output, serial) = io::pipe().map_err(port)?;
         let (log, reader) = KernelLog::collect(output, spec.console).map_err(port)?;
 
@@ -68,19 +68,21 @@ impl Backend for Kvm {
         };
         let failed =
             |source| LaunchError::Process { program: "a virtual machine", source: io::Error::other(source) };
-        let port_end = rpc.try_clone().map_err(port)?;
+        let port_ends = ports.try_clone().map_err(port)?;
         let vm = Arc::new(Vm::new(config).map_err(failed)?);
         let theirs = Arc::clone(&vm);
         let watcher = std::thread::Builder::new().name("machine-end".into()).spawn(move || {
             // A machine may switch off before its port's last message was looked at: whoever listens to
-            // the port learns of the end in any case.
+            // a port learns of the end in any case.
             let _ = theirs.wait();
             drop(theirs);
-            let _ = port_end.shutdown(Shutdown::Both);
+            for end in port_ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
         });
         let watcher = watcher.map_err(|source| LaunchError::Process { program: "a thread", source })?;
         vm.run();
-        Ok(Box::new(Running { vm, watcher: Some(watcher), rpc: Some(rpc), disks, log, _reader: reader }))
+        Ok(Box::new(Running { vm, watcher: Some(watcher), ports, disks, log, _reader: reader }))
     }
 }
 
@@ -88,7 +90,7 @@ impl Backend for Kvm {
 struct Running {
     vm: Arc<Vm>,
     watcher: Option<JoinHandle<()>>,
-    rpc: Option<UnixStream>,
+    ports: Ports,
     disks: Disks,
     log: KernelLog,
     _reader: LogReader,
@@ -106,7 +108,11 @@ impl Drop for Running {
 
 impl Machine for Running {
     fn rpc(&mut self) -> io::Result<UnixStream> {
-        self.rpc.take().ok_or_else(|| io::Error::other("The channel to the guest has been taken already"))
+        self.ports.rpc()
+    }
+
+    fn mount_port(&mut self) -> io::Result<UnixStream> {
+        self.ports.mount()
     }
 
     fn kernel_log(&self) -> String {

@@ -4,6 +4,8 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,6 +161,7 @@ pub enum Error {
 pub struct Running {
     backend: &'static str,
     client: Client,
+    mount_port: UnixStream,
     machine: Mutex<Box<dyn Machine>>,
     /// After the machine, which uses it.
     _network: Option<Passt>,
@@ -214,10 +217,12 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
         console: settings.console,
     };
     let mut machine = backend.launch(spec)?;
-    let stream = machine.rpc().map_err(|e| Error::Silent { backend: backend.name(), source: e.into() })?;
+    let silent = |e: io::Error| Error::Silent { backend: backend.name(), source: e.into() };
+    let (stream, mount_port) = (machine.rpc().map_err(silent)?, machine.mount_port().map_err(silent)?);
     match Client::with_exchange(stream, exchange) {
         Ok(client) => {
-            Ok(Running { backend: backend.name(), client, machine: Mutex::new(machine), _network: passt })
+            let machine = Mutex::new(machine);
+            Ok(Running { backend: backend.name(), client, mount_port, machine, _network: passt })
         }
         Err(error) => {
             // If it died, how it died says more than that it does not answer.
@@ -374,6 +379,14 @@ impl Running {
         self.machine().process_id()
     }
 
+    /// The port over which the agent serves a mount of the guest, once it was told to.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn mount_port(&self) -> io::Result<UnixStream> {
+        self.mount_port.try_clone()
+    }
+
     /// What the guest's kernel has said.
     pub fn kernel_log(&self) -> String {
         self.machine().kernel_log()
@@ -384,6 +397,8 @@ impl Running {
     /// # Errors
     /// When the agent reports that not everything could be written.
     pub fn shut_down(self) -> guestd_api::Result<()> {
+        // A mount on the host that nobody has taken off would keep the guest's file systems busy.
+        let _ = self.mount_port.shutdown(Shutdown::Both);
         let done = self.client.shutdown(SHUTDOWN);
         self.machine().wait(SHUTDOWN);
         done.map_err(|error| self.explain(error))

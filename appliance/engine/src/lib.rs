@@ -9,6 +9,7 @@ pub mod kvm;
 pub mod launch;
 mod log;
 mod network;
+mod ports;
 mod process;
 mod processor;
 pub mod rpc;

@@ -14,19 +14,24 @@ use vmm_mini::virtio::transport::vhost_user::{Fault, Server};
 use crate::backend::{Ended, LaunchError, Machine};
 use crate::devices::Disks;
 use crate::log::{KernelLog, LogReader};
+use crate::ports::Ports;
 use crate::sandbox::Child;
 
 /// A running machine. Its device servers live as long as its process, and end with it.
 pub(crate) struct Process {
     pub(crate) child: Child,
-    pub(crate) rpc: Option<UnixStream>,
+    pub(crate) ports: Ports,
     pub(crate) disks: Disks,
     pub(crate) log: KernelLog,
 }
 
 impl Machine for Process {
     fn rpc(&mut self) -> io::Result<UnixStream> {
-        self.rpc.take().ok_or_else(|| io::Error::other("The channel to the guest has been taken already"))
+        self.ports.rpc()
+    }
+
+    fn mount_port(&mut self) -> io::Result<UnixStream> {
+        self.ports.mount()
     }
 
     fn kernel_log(&self) -> String {

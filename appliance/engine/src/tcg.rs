@@ -14,9 +14,10 @@ use vmm_mini::virtio::device::VirtioDevice;
 use vmm_mini::virtio::net::MTU;
 use vmm_mini::virtio::transport::vhost_user::Server;
 
-use crate::backend::{Backend, GUEST_MAC, LaunchError, LaunchSpec, Machine, RPC_PORT};
+use crate::backend::{Backend, GUEST_MAC, LaunchError, LaunchSpec, Machine};
 use crate::devices::Disks;
 use crate::log::KernelLog;
+use crate::ports::Ports;
 use crate::process::{Process, at_end, inherited, open};
 use crate::sandbox::{Child, Program};
 
@@ -63,7 +64,7 @@ impl Backend for Tcg {
         let initrd = open("the initial root file system", &spec.initrd)?;
         let disks = Disks::new(spec.disks, spec.spare_slots)?;
         let port = |source| LaunchError::Device { what: "the agent's port".into(), source };
-        let (rpc, theirs) = UnixStream::pair().map_err(port)?;
+        let (ports, theirs) = Ports::new().map_err(port)?;
 
         let memory = format!("memory-backend-memfd,id=ram,size={}M,share=on", spec.memory_mib);
         let mut arguments = Arguments::default();
@@ -98,10 +99,12 @@ impl Backend for Tcg {
             let device = Arc::clone(device) as Arc<dyn VirtioDevice>;
             servers.push(Server::serve(format!("vhost-{number}"), ours, device).map_err(failed)?);
         }
-        arguments.socket("rpc", &theirs);
         arguments.option("-device", "virtio-serial-pci,disable-legacy=on");
-        arguments.option("-device", format!("virtserialport,chardev=rpc,name={RPC_PORT}"));
-        keep.push(OwnedFd::from(theirs));
+        for (number, (name, stream)) in theirs.into_iter().enumerate() {
+            arguments.socket(&format!("port{number}"), &stream);
+            arguments.option("-device", format!("virtserialport,chardev=port{number},name={name}"));
+            keep.push(OwnedFd::from(stream));
+        }
         if let Some(stream) = spec.network {
             arguments.option("-netdev", format!("socket,id=net,fd={}", stream.as_raw_fd()));
             let mac = GUEST_MAC.map(|byte| format!("{byte:02x}")).join(":");
@@ -126,7 +129,7 @@ impl Backend for Tcg {
         };
         let at_end = at_end(servers, reader, log.clone());
         let child = Child::spawn(program, move |_| arguments.0.clone(), at_end).map_err(failed)?;
-        Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))
+        Ok(Box::new(Process { child, ports, disks, log }))
     }
 }
 

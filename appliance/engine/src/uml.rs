@@ -1,24 +1,25 @@
 //! The `uml` back-end: User-Mode Linux, a kernel that runs as an ordinary process.
 //!
-//! Its disks and its port are ours, served over vhost-user. It is ready in a tenth of a second, needs no
+//! Its disks and its ports are ours, served over vhost-user. It is ready in a tenth of a second, needs no
 //! privileges and no hardware, and has one processor.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
-use vmm_mini::virtio::console::{Console, NamedPort};
+use vmm_mini::virtio::console::Console;
 use vmm_mini::virtio::device::VirtioDevice;
 use vmm_mini::virtio::transport::vhost_user::Server;
 
-use crate::backend::{Backend, LaunchError, LaunchSpec, Machine, RPC_PORT};
+use crate::backend::{Backend, LaunchError, LaunchSpec, Machine};
 use crate::devices::{Disks, network};
 use crate::log::KernelLog;
+use crate::ports::{Ports, named};
 use crate::process::{Process, at_end, inherited, open};
 use crate::sandbox::{Child, Place, Program, private_directory};
 
@@ -50,9 +51,8 @@ impl Backend for Uml {
         let initrd = open("the initial root file system", &spec.initrd)?;
         let disks = Disks::new(spec.disks, spec.spare_slots)?;
         let port = |source| LaunchError::Device { what: "the agent's port".into(), source };
-        let (rpc, theirs) = UnixStream::pair().map_err(port)?;
-        let named = NamedPort { name: RPC_PORT.into(), stream: theirs, hang_up: true };
-        let console: Arc<dyn VirtioDevice> = Arc::new(Console::new(None, vec![named]).map_err(port)?);
+        let (ports, theirs) = Ports::new().map_err(port)?;
+        let console: Arc<dyn VirtioDevice> = Arc::new(Console::new(None, named(theirs)).map_err(port)?);
 
         let mut arguments = arguments(spec.memory_mib, spec.raid6, &spec.cmdline);
         arguments.push(format!("initrd={}", inherited(&initrd)));
@@ -85,7 +85,7 @@ impl Backend for Uml {
         let at_end = at_end(servers, reader, log.clone());
         let child =
             Child::spawn(program, move |place| in_place(&arguments, place), at_end).map_err(failed)?;
-        Ok(Box::new(Process { child, rpc: Some(rpc), disks, log }))
+        Ok(Box::new(Process { child, ports, disks, log }))
     }
 }
 

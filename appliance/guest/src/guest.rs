@@ -12,8 +12,10 @@ use appliance_engine::launch::{self, Choice, Notice};
 use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::error::describe;
+use libimage::fs::system::FileSystem;
 
 use crate::drive::{Added, Drive, Source};
+use crate::fuse::HostMount;
 use crate::handle::{self, Config};
 use crate::inspect::{self, System};
 use crate::served::Served;
@@ -108,6 +110,8 @@ pub struct Guest {
     /// What the last `inspect-os` found.
     pub(crate) systems: RefCell<Option<Rc<Vec<System>>>>,
     served: RefCell<Option<Rc<Served>>>,
+    /// Where `mount-local` has mounted it.
+    pub(crate) host_mount: RefCell<Option<HostMount>>,
     how: Cell<How>,
     notice: Option<NoticeFn>,
     console: Option<ConsoleFn>,
@@ -141,6 +145,7 @@ impl Guest {
             added: RefCell::default(),
             systems: RefCell::default(),
             served: RefCell::default(),
+            host_mount: RefCell::default(),
             how: Cell::new(settings.how),
             notice: settings.notice,
             console: settings.console,
@@ -172,6 +177,20 @@ impl Guest {
         Ok(systems)
     }
 
+    /// The port of the appliance over which the guest is mounted on the host.
+    pub(crate) fn mount_port(&self) -> std::io::Result<std::os::unix::net::UnixStream> {
+        let served = self.served.borrow();
+        match served.as_ref().and_then(|served| served.running()) {
+            Some(running) => running.mount_port(),
+            None => Err(std::io::Error::other("no appliance runs")),
+        }
+    }
+
+    /// The file systems that are mounted and read directly, the root first.
+    pub(crate) fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+        self.served.borrow().as_ref()?.file_systems()
+    }
+
     /// Whether the guest was launched.
     pub fn is_launched(&self) -> bool {
         self.served.borrow().is_some()
@@ -193,6 +212,7 @@ impl Guest {
     /// The same for a guest that goes on without disks.
     pub(crate) fn end(&self) -> Result<()> {
         self.systems.replace(None);
+        self.end_mount()?;
         let Some(served) = self.served.take() else { return Ok(()) };
         match Rc::try_unwrap(served) {
             Ok(served) => served.shut_down(),

@@ -23,6 +23,7 @@
 
 pub mod direct;
 mod drive;
+pub mod fuse;
 pub mod guest;
 mod handle;
 pub mod inspect;

@@ -11,6 +11,7 @@ use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Result, Value};
 use libimage::Block;
 use libimage::error::describe;
+use libimage::fs::system::FileSystem;
 
 use crate::direct::Direct;
 use crate::drive::Drive;
@@ -57,6 +58,11 @@ impl Served {
     /// The appliance, if it runs.
     pub(crate) fn running(&self) -> Option<&Running> {
         self.running.get()
+    }
+
+    /// The file systems that are mounted and read directly, as long as no appliance runs.
+    pub(crate) fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+        self.direct.as_ref().filter(|_| self.running.get().is_none())?.file_systems()
     }
 
     /// Ends it: everything that was written is in the images when this returns.

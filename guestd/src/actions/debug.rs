@@ -2,7 +2,7 @@
 
 use crate::task::Input;
 use crate::worker::Worker;
-use guestd_api::actions::debug::Server;
+use guestd_api::actions::debug::{InternalMountLocalOptions, Server};
 use guestd_api::{Failure, GuestString};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -164,6 +164,17 @@ impl Server for Worker {
             let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
         }
         std::process::exit(0)
+    }
+
+    fn internal_mount_local(&self, opts: InternalMountLocalOptions) -> Result<(), Failure> {
+        let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
+        let shown = crate::fuse::Shown {
+            uid: number(opts.uid),
+            gid: number(opts.gid),
+            umask: number(opts.umask).unwrap_or(0),
+            seconds: number(opts.seconds).map(u64::from),
+        };
+        crate::fuse::start(&self.agent, shown)
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use guestd_api::actions::{devices as devices_api, labels, mount, parts, read, system};
 use guestd_api::{Call, Context, Error, Failure, GuestString, Result, Value};
 use libimage::Block;
+use libimage::fs::system::FileSystem;
 
 use devices::{Device, Devices};
 use vfs::Vfs;
@@ -70,6 +71,11 @@ impl Direct {
     pub fn mounts(&self) -> Vec<(GuestString, GuestString, GuestString)> {
         let vfs = self.vfs.borrow();
         vfs.mounts().map(|m| (m.options.clone(), m.device.clone(), m.point.clone().into())).collect()
+    }
+
+    /// The mounted file systems with their mount points, the root first, for who looks into them by himself.
+    pub fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+        self.vfs.borrow().systems()
     }
 
     fn answer(&self, call: &Call, context: &mut Context<'_>) -> Served<Value> {

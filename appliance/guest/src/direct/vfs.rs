@@ -105,6 +105,14 @@ impl Vfs {
         self.mounts.iter()
     }
 
+    /// The mounted file systems with their mount points; `None` unless the first is the root of the tree, and each
+    /// directory has at most one.
+    pub(super) fn systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+        let all: Vec<_> = self.mounts.iter().map(|m| (m.point.clone(), Arc::clone(&m.fs))).collect();
+        let roots = all.iter().filter(|(point, _)| point == b"/").count();
+        (roots == 1 && all.first()?.0 == b"/").then_some(all)
+    }
+
     /// Mounts what is on a device; `others` gives those on which the rest of it may be.
     pub(super) fn mount(
         &mut self,

@@ -7,9 +7,12 @@ mod domain;
 mod drives;
 mod image;
 mod inspect;
+mod mount_local;
 mod settings;
 
-use guestd_api::actions::{handle, host_disk, inspect as inspect_api, launch, system};
+use guestd_api::actions::{
+    handle, host_disk, inspect as inspect_api, launch, mount_local as mount_api, system,
+};
 use guestd_api::structs::{Struct as _, Version};
 use guestd_api::{Call, Error, Failure, GuestString, Result, Value, Worker};
 
@@ -24,6 +27,7 @@ pub(crate) fn answer(guest: &Guest, call: &Call) -> Option<Result<Value>> {
         Call::Handle(call) => handle::dispatch(&host, call.clone()),
         Call::HostDisk(call) => host_disk::dispatch(&host, call.clone()),
         Call::Launch(call) => launch::dispatch(&host, call.clone()),
+        Call::MountLocal(call) => mount_api::dispatch(&host, call.clone()),
         // It asks the guest, whose failures bring the name of the action.
         Call::Inspect(inspect) => {
             let failed = |failure| Error::Action { action: call.name(), failure };

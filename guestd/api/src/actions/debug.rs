@@ -25,4 +25,14 @@ actions! {
     ///
     ///     internal-exit
     fn internal_exit() -> Void;
+
+    /// Serve what is mounted to the host's kernel: the far end of `mount-local`.
+    ///
+    /// Requests come over a port of their own. Everything is shown with the given owner, and without
+    /// the permissions in `umask`; the host may remember what it is told for `seconds`, or for good.
+    ///
+    ///     internal-mount-local uid:1000 gid:1000
+    fn internal_mount_local() opt InternalMountLocalOptions {
+        uid: Int, gid: Int, umask: Int, seconds: Int,
+    } -> Void;
 }

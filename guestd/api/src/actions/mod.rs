@@ -36,6 +36,7 @@ pub mod lvm;
 pub mod md;
 pub mod mkfs;
 pub mod mount;
+pub mod mount_local;
 pub mod ntfs;
 pub mod parts;
 pub mod read;
@@ -107,4 +108,5 @@ groups! {
     HostDisk: host_disk,
     Inspect: inspect,
     Launch: launch,
+    MountLocal: mount_local,
 }

@@ -1,0 +1,334 @@
+//! A read-only mount that the direct readers serve, without any appliance.
+//!
+//! Several threads answer the kernel. Nothing ever changes, so the kernel may remember all it was told and
+//! opens files without asking.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use guestd_api::fuse::{
+    self, Attr, AttrOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, InHeader, InitIn, InitOut, LseekIn,
+    LseekOut, MAX_MESSAGE, MAX_WRITE, OUT_HEADER, ReadIn, StatfsOut, init, op, push_dirent,
+};
+use libimage::fs::system::FsError;
+use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::MountOptions;
+use super::tree::{Place, Tree};
+
+/// Threads that answer.
+const THREADS: usize = 4;
+/// Seconds that something stays true which never changes.
+const LASTING: u64 = 365 * 24 * 3600;
+/// The longest value of an extended attribute, and list of their names.
+const MAX_XATTR: usize = 64 << 10;
+/// What is used if the kernel has it.
+const WANTED: u64 = init::ASYNC_READ
+    | init::DO_READDIRPLUS
+    | init::READDIRPLUS_AUTO
+    | init::NO_OPEN_SUPPORT
+    | init::PARALLEL_DIROPS
+    | init::POSIX_ACL
+    | init::MAX_PAGES
+    | init::CACHE_SYMLINKS
+    | init::NO_OPENDIR_SUPPORT
+    | init::INIT_EXT;
+
+/// A mount that is served.
+pub(super) struct DirectMount {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    kernel: File,
+    tree: Tree,
+    options: MountOptions,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    is_ready: bool,
+    is_off: bool,
+}
+
+type Done = Result<(), Errno>;
+
+impl DirectMount {
+    /// Begins to serve.
+    pub(super) fn start(kernel: OwnedFd, tree: Tree, options: MountOptions) -> io::Result<Self> {
+        let (progress, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { kernel: kernel.into(), tree, options, progress, changed });
+        let spawn = |number: usize| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name(format!("mount-{number}")).spawn(move || shared.serve())
+        };
+        let threads = (0..THREADS).map(spawn).collect::<io::Result<Vec<_>>>()?;
+        Ok(DirectMount { shared, threads })
+    }
+
+    /// Waits until it can be used.
+    pub(super) fn ready(&self) {
+        let waits = |progress: &mut Progress| !progress.is_ready && !progress.is_off;
+        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.shared.changed.wait_while(progress, waits));
+    }
+
+    /// Whether it was taken off.
+    pub(super) fn is_over(&self, patience: Duration) -> bool {
+        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.changed.wait_timeout_while(progress, patience, |progress| !progress.is_off);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_off
+    }
+
+    /// Ends its threads, if it is over.
+    pub(super) fn finish(self) {
+        if self.is_over(Duration::ZERO) {
+            for thread in self.threads {
+                // One that panicked has nothing to tell.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// The next part of a request.
+fn take<T: FromBytes + KnownLayout + Immutable>(rest: &mut &[u8]) -> Result<T, Errno> {
+    let (part, after) = T::read_from_prefix(rest).map_err(|_| Errno::INVAL)?;
+    *rest = after;
+    Ok(part)
+}
+
+fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Errno> {
+    Ok(CStr::from_bytes_until_nul(rest).map_err(|_| Errno::INVAL)?.to_bytes())
+}
+
+fn errno(error: FsError) -> Errno {
+    match error {
+        FsError::Errno(errno) => errno,
+        // Not understood, or broken: nothing else can be said to a program.
+        FsError::Unsupported(_) | FsError::Image(_) => Errno::IO,
+    }
+}
+
+impl Shared {
+    fn serve(&self) {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            match (&self.kernel).read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => self.answer(buffer.get(..count).unwrap_or_default()),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Interrupted) => {}
+                Err(_) => break,
+            }
+        }
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).is_off = true;
+        self.changed.notify_all();
+    }
+
+    fn answer(&self, message: &[u8]) {
+        let Ok((header, rest)) = InHeader::read_from_prefix(message) else { return };
+        let mut answer = vec![0; OUT_HEADER];
+        let done = self.carry_out(&header, rest, &mut answer);
+        if fuse::is_one_way(header.opcode) {
+            return;
+        }
+        let mut head = fuse::answer(header.unique, 0);
+        if let Err(error) = done {
+            head.error = error.raw_os_error().saturating_neg();
+            answer.truncate(OUT_HEADER);
+        }
+        head.len = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        if let Some(place) = answer.get_mut(..OUT_HEADER) {
+            place.copy_from_slice(head.as_bytes());
+        }
+        // Who has asked may not wait any more.
+        let _ = (&self.kernel).write(&answer);
+        if header.opcode == op::INIT {
+            self.progress.lock().unwrap_or_else(PoisonError::into_inner).is_ready = true;
+            self.changed.notify_all();
+        }
+    }
+
+    fn carry_out(&self, header: &InHeader, mut rest: &[u8], answer: &mut Vec<u8>) -> Done {
+        let rest = &mut rest;
+        match header.opcode {
+            op::INIT => {
+                let agreed = InitOut::to(&InitIn::of(rest), WANTED);
+                answer.extend_from_slice(agreed.as_bytes());
+                Ok(())
+            }
+            op::FORGET => {
+                self.tree.forget(header.nodeid, take::<fuse::ForgetIn>(rest)?.nlookup);
+                Ok(())
+            }
+            op::BATCH_FORGET => {
+                for _ in 0..take::<fuse::BatchForgetIn>(rest)?.count {
+                    let one: fuse::ForgetOne = take(rest)?;
+                    self.tree.forget(one.nodeid, one.nlookup);
+                }
+                Ok(())
+            }
+            op::LOOKUP
+            | op::GETATTR
+            | op::READLINK
+            | op::READ
+            | op::READDIR
+            | op::READDIRPLUS
+            | op::STATFS
+            | op::GETXATTR
+            | op::LISTXATTR
+            | op::LSEEK => self.look(header, self.tree.place(header.nodeid)?, rest, answer),
+            op::INTERRUPT => Ok(()),
+            // What would write is refused by the kernel; opening needs no answer.
+            _ => Err(Errno::NOSYS),
+        }
+    }
+
+    /// Requests about something that is there.
+    fn look(&self, header: &InHeader, place: Place, rest: &mut &[u8], answer: &mut Vec<u8>) -> Done {
+        let (fs, node) = (self.tree.fs(place)?, place.node);
+        match header.opcode {
+            op::LOOKUP => {
+                let entry = match self.tree.lookup(place, name(rest)?).map_err(errno)? {
+                    Some(found) => self.entry(found)?,
+                    // That there is nothing is remembered too.
+                    None => EntryOut { entry_valid: self.seconds(), ..EntryOut::default() },
+                };
+                answer.extend_from_slice(entry.as_bytes());
+            }
+            op::GETATTR => {
+                let attr = self.show(self.tree.attributes(place).map_err(errno)?);
+                let out = AttrOut { attr_valid: self.seconds(), attr, ..AttrOut::default() };
+                answer.extend_from_slice(out.as_bytes());
+            }
+            op::READLINK => answer.extend_from_slice(&fs.read_link(node).map_err(errno)?),
+            op::READ => {
+                let wanted: ReadIn = take(rest)?;
+                answer.resize(OUT_HEADER + wanted.size.min(MAX_WRITE) as usize, 0);
+                let room = answer.get_mut(OUT_HEADER..).unwrap_or_default();
+                let count = fs.read(node, wanted.offset, room).map_err(errno)?;
+                answer.truncate(OUT_HEADER.saturating_add(count));
+            }
+            op::LSEEK => {
+                let wanted: LseekIn = take(rest)?;
+                let size = fs.attributes(node).map_err(errno)?.size;
+                if wanted.offset >= size {
+                    return Err(Errno::NXIO);
+                }
+                let data = fs.data_after(node, wanted.offset).map_err(errno)?;
+                let offset = match (i32::try_from(wanted.whence), data) {
+                    (Ok(libc_seek::DATA), Some((start, _))) => start.max(wanted.offset),
+                    (Ok(libc_seek::DATA), None) => return Err(Errno::NXIO),
+                    (Ok(libc_seek::HOLE), Some((start, _))) if start > wanted.offset => wanted.offset,
+                    (Ok(libc_seek::HOLE), Some((_, end))) => end.min(size),
+                    (Ok(libc_seek::HOLE), None) => wanted.offset,
+                    _ => return Err(Errno::INVAL),
+                };
+                answer.extend_from_slice(LseekOut { offset }.as_bytes());
+            }
+            op::STATFS => {
+                let found = fs.statistics().map_err(errno)?;
+                let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+                let out = StatfsOut {
+                    blocks: found.blocks,
+                    bfree: found.free,
+                    bavail: found.available,
+                    files: found.files,
+                    ffree: found.files_free,
+                    bsize: small(found.block_size),
+                    namelen: small(found.name_length),
+                    frsize: small(found.block_size),
+                    ..StatfsOut::default()
+                };
+                answer.extend_from_slice(out.as_bytes());
+            }
+            op::GETXATTR => {
+                let wanted: GetxattrIn = take(rest)?;
+                let value = fs.xattr(node, name(rest)?).map_err(errno)?.ok_or(Errno::NODATA)?;
+                give(wanted.size, &value, answer)?;
+            }
+            op::LISTXATTR => {
+                let wanted: GetxattrIn = take(rest)?;
+                let names = fs.xattr_names(node).map_err(errno)?;
+                // Some are for root alone.
+                let seen = names.iter().filter(|name| header.uid == 0 || !name.starts_with(b"trusted."));
+                let list: Vec<u8> = seen.flat_map(|name| name.iter().copied().chain([0])).collect();
+                give(wanted.size, &list, answer)?;
+            }
+            _ => self.list(place, take(rest)?, header.opcode == op::READDIRPLUS, answer)?,
+        }
+        Ok(())
+    }
+
+    fn list(&self, place: Place, wanted: ReadIn, plus: bool, answer: &mut Vec<u8>) -> Done {
+        let names = self.tree.list(place).map_err(errno)?;
+        let room = OUT_HEADER + wanted.size.min(MAX_WRITE) as usize;
+        let skip = usize::try_from(wanted.offset).map_err(|_| Errno::INVAL)?;
+        for (index, found) in names.iter().enumerate().skip(skip) {
+            let length = size_of::<EntryOut>() + size_of::<Dirent>() + found.name.len();
+            if plus && answer.len() + length.next_multiple_of(8) > room {
+                break;
+            }
+            let is_dots = matches!(&found.name[..], b"." | b"..");
+            let entry = match found.place {
+                // Broken: who asks for it hears that.
+                Some(child) if plus && !is_dots => self.entry(child).unwrap_or_default(),
+                _ => EntryOut::default(),
+            };
+            let dirent = Dirent { ino: found.inode, off: index as u64 + 1, namelen: 0, kind: found.kind };
+            if !push_dirent(answer, room, plus.then_some(&entry), dirent, &found.name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn seconds(&self) -> u64 {
+        self.options.seconds.unwrap_or(LASTING)
+    }
+
+    fn entry(&self, place: Place) -> Result<EntryOut, Errno> {
+        let attr = self.show(self.tree.attributes(place).map_err(errno)?);
+        let (entry_valid, attr_valid) = (self.seconds(), self.seconds());
+        Ok(EntryOut { nodeid: self.tree.tell(place), entry_valid, attr_valid, attr, ..EntryOut::default() })
+    }
+
+    fn show(&self, mut attributes: Attr) -> Attr {
+        attributes.uid = self.options.uid.unwrap_or(attributes.uid);
+        attributes.gid = self.options.gid.unwrap_or(attributes.gid);
+        attributes.mode &= !self.options.umask;
+        attributes
+    }
+}
+
+/// How `lseek` looks for data and holes.
+mod libc_seek {
+    pub(super) const DATA: i32 = 3;
+    pub(super) const HOLE: i32 = 4;
+}
+
+/// Answers with a value; with its size if no room was made for it.
+fn give(room: u32, value: &[u8], answer: &mut Vec<u8>) -> Done {
+    if value.len() > MAX_XATTR {
+        return Err(Errno::TOOBIG);
+    }
+    match room as usize {
+        0 => {
+            let size = u32::try_from(value.len()).map_err(|_| Errno::TOOBIG)?;
+            answer.extend_from_slice(GetxattrOut { size, padding: 0 }.as_bytes());
+        }
+        room if room < value.len() => return Err(Errno::RANGE),
+        _ => answer.extend_from_slice(value),
+    }
+    Ok(())
+}

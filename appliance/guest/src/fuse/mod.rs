@@ -1,0 +1,165 @@
+//! A guest mounted on a directory of the host.
+//!
+//! Read-only file systems that are read directly are served here (`direct`), in milliseconds. For all others the
+//! kernel's requests go to the agent as they are (`relay`), so what the mount does is what the guest's own file
+//! system does. When the mount is taken off, the agent writes everything before anybody is told that it is over
+//! (`end`).
+
+mod direct;
+mod end;
+mod mount;
+mod options;
+mod relay;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use guestd_api::actions::debug::Methods as _;
+use guestd_api::{Error, Failure, Result};
+
+use crate::guest::Guest;
+use direct::DirectMount;
+use end::Herald;
+use relay::Relay;
+use tree::Tree;
+
+pub use end::{Failed, take_off};
+pub(crate) use mount::unmount_now as unmount;
+pub use options::MountOptions;
+
+/// How often a wait looks around.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Who answers the kernel.
+enum Service {
+    Direct(DirectMount),
+    Agent(Relay),
+}
+
+impl Service {
+    fn is_over(&self, patience: Duration) -> bool {
+        match self {
+            Service::Direct(mount) => mount.is_over(patience),
+            Service::Agent(relay) => relay.is_over(patience),
+        }
+    }
+}
+
+/// A mounted guest.
+///
+/// The guest must live until the mount is over, which is when somebody has taken it off and
+/// [`HostMount::wait`] has returned.
+pub struct HostMount {
+    point: PathBuf,
+    service: Service,
+    herald: Mutex<Option<Herald>>,
+}
+
+impl HostMount {
+    /// Mounts what is mounted in a guest on a directory of the host. It can be used when this returns.
+    ///
+    /// # Errors
+    /// When the guest cannot be served, or the kernel does not mount.
+    pub fn new(guest: &Guest, point: &Path, options: &MountOptions) -> Result<Self> {
+        let failed = |what: &str, error: &io::Error| {
+            let failure = Failure::io(point.as_os_str().as_encoded_bytes(), error);
+            Error::Host(
+                Failure::new(format!("{what}: {failure}")).with_errno(error.raw_os_error().unwrap_or(0)),
+            )
+        };
+        let point = std::path::absolute(point).map_err(|e| failed("The mount point", &e))?;
+        // What cannot be read after all is left to the appliance.
+        let tree = guest.file_systems().and_then(|systems| Tree::new(systems).ok());
+        let options = MountOptions { read_only: options.read_only || tree.is_some(), ..options.clone() };
+        if tree.is_none() {
+            guest.boot()?;
+        }
+        let kernel = mount::mount(&point, &options).map_err(|e| failed("It cannot be mounted", &e))?;
+        let io_failed = |e: io::Error| failed("It cannot be served", &e);
+        let service = match tree {
+            Some(tree) => DirectMount::start(kernel, tree, options.clone())
+                .map(|mount| {
+                    mount.ready();
+                    Service::Direct(mount)
+                })
+                .map_err(io_failed),
+            None => guest.internal_mount_local(options.for_agent()).and_then(|()| {
+                let relay = guest.mount_port().and_then(|port| Relay::start(kernel, port));
+                let ready = relay.and_then(|relay| relay.ready().map(|()| Service::Agent(relay)));
+                ready.map_err(io_failed)
+            }),
+        };
+        match service.and_then(|service| Ok((service, Herald::new(&point).map_err(io_failed)?))) {
+            Ok((service, herald)) => {
+                mount::read_ahead(&point);
+                Ok(HostMount { point, service, herald: Mutex::new(Some(herald)) })
+            }
+            Err(error) => {
+                // Without that it would be there, and fail.
+                let _ = mount::unmount(&point, true);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn point(&self) -> &Path {
+        &self.point
+    }
+
+    /// Waits until it was taken off and everything is written, or `stop` says so. True if it is over.
+    pub fn wait(&self, stop: &dyn Fn() -> bool) -> bool {
+        while !self.service.is_over(LOOK) {
+            if stop() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes it off. Where it is in use it goes out of sight, what was written so far is made durable, and it is
+    /// over when nobody uses it any more.
+    ///
+    /// # Errors
+    /// When not everything could be written, or it is not taken off.
+    pub fn stop(&self) -> io::Result<()> {
+        if self.service.is_over(Duration::ZERO) || mount::unmount(&self.point, false).is_ok() {
+            return Ok(());
+        }
+        // Opened before it is out of sight; its own use ends before the wait for that of others.
+        let opened = mount::open(&self.point);
+        let detached = mount::unmount(&self.point, true);
+        let synced = opened.and_then(mount::sync);
+        detached.and(synced)
+    }
+
+    /// It is over at once, for whoever still uses it: what they have not made durable is lost to them.
+    pub fn cut_off(&self) {
+        if let Service::Agent(relay) = &self.service {
+            relay.cut_off();
+        }
+    }
+
+    /// Ends it, once it is over and the guest has ended too, and tells who waits for that: `end` is how.
+    ///
+    /// # Errors
+    /// When the agent ended before everything was written.
+    pub fn finish(self, end: std::result::Result<(), String>) -> io::Result<()> {
+        let done = match self.service {
+            Service::Direct(mount) => {
+                mount.finish();
+                Ok(())
+            }
+            Service::Agent(relay) => relay.finish(),
+        };
+        let end = end.and_then(|()| done.as_ref().map(|()| ()).map_err(ToString::to_string));
+        if let Some(herald) = self.herald.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            herald.tell(&end);
+        }
+        done
+    }
+}
