@@ -1,6 +1,7 @@
-//! What is on a disk: partition tables. Each partition is again a block device.
+//! What is on disks: partition tables and volume groups. Each partition and volume is again a block device.
 
 pub mod gpt;
+pub mod lvm;
 pub mod mbr;
 
 use std::sync::Arc;
