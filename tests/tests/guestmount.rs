@@ -86,14 +86,19 @@ fn what_is_read_directly_is_what_the_kernel_reads() {
             let _ = Step::random(&mut random).make(&kernel.point);
         }
         walk::write_together(&kernel.point, 4);
-        sh(&format!("mkdir {0}/many; cd {0}/many; touch $(seq -f name-that-is-not-short-%g 3000)", kernel.point.display()));
+        sh(&format!(
+            "mkdir {0}/many; cd {0}/many; touch $(seq -f name-that-is-not-short-%g 3000)",
+            kernel.point.display()
+        ));
         kernel.take_off();
         let kernel = Mounted::by_kernel(&image, at.join("kernel"), options);
         let us = Mounted::by_us(&image, at.join("ours"), &["--ro", "--direct=only"]);
         for _ in 0..2 {
             assert_eq!(walk::seen(&us.point), walk::seen(&kernel.point), "{mkfs}");
         }
-        let list = |root: &Path| sh(&format!("cd {}; ls -fa many; stat -f -c '%b %f %a %c %d %l %s' .", root.display()));
+        let list = |root: &Path| {
+            sh(&format!("cd {}; ls -fa many; stat -f -c '%b %f %a %c %d %l %s' .", root.display()))
+        };
         assert_eq!(list(&us.point), list(&kernel.point), "{mkfs}");
         let refused = fs::write(us.point.join("new"), "").unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);

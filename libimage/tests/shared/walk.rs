@@ -22,6 +22,12 @@ pub fn disk(disk: &Arc<dyn Block>, mut budget: usize) -> (usize, bool) {
             blocks.push(Arc::new(partition.open(disk).expect("partitions of a table lie on the disk")));
         }
     }
+    if let Ok(groups) = volume::lvm::Groups::read(&blocks) {
+        for group in groups.all() {
+            let volumes = group.logical_volumes();
+            blocks.extend(volumes.iter().filter_map(|volume| group.open(&volume.name).ok()));
+        }
+    }
     let mut understood = blocks.len() > 1;
     let mut seen = 0;
     for block in blocks {
