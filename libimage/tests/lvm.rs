@@ -101,7 +101,12 @@ fn volumes_are_where_lvm_says() {
             let at = EXTENT + extent * EXTENT + within;
             let mut word = [0; 8];
             volume.read_at(&mut word, piece.start + offset).unwrap();
-            assert_eq!(u64::from_le_bytes(word), at / 8 | (disk as u64) << 48, "{}: {offset}", piece.volume);
+            assert_eq!(
+                u64::from_le_bytes(word),
+                (at / 8) | ((disk as u64) << 48),
+                "{}: {offset}",
+                piece.volume
+            );
         }
     }
 }

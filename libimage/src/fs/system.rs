@@ -113,6 +113,29 @@ impl Kind {
         })
     }
 
+    /// From the number in an entry of a directory: `FT_REG_FILE` and so on, the same for many file systems.
+    pub(in crate::fs) fn of_entry(number: u8) -> Option<Kind> {
+        Some(match number {
+            1 => Kind::File,
+            2 => Kind::Directory,
+            3 => Kind::CharDevice,
+            4 => Kind::BlockDevice,
+            5 => Kind::Fifo,
+            6 => Kind::Socket,
+            7 => Kind::Symlink,
+            _ => return None,
+        })
+    }
+
+    /// Refuses to read what is no regular file, with the kernel's words.
+    pub(in crate::fs) fn must_be_file(self) -> Result<()> {
+        match self {
+            Kind::File => Ok(()),
+            Kind::Directory => Err(Errno::ISDIR.into()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
     /// The upper bits of a mode.
     pub fn mode(self) -> u32 {
         let bits = match self {
@@ -126,6 +149,36 @@ impl Kind {
         };
         bits << 12
     }
+}
+
+/// The part of `into` that the bytes of a file from `offset` up to its end fill.
+pub(in crate::fs) fn up_to_end(into: &mut [u8], offset: u64, size: u64) -> &mut [u8] {
+    let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let count = into.len().min(left);
+    into.get_mut(..count).unwrap_or_default()
+}
+
+/// The answer of [`FileSystem::data_after`] for a file whose blocks lie in runs: `run` tells whether those from a
+/// block on hold data, and how many they are.
+pub(in crate::fs) fn data_in_runs(
+    offset: u64,
+    size: u64,
+    block: u64,
+    mut run: impl FnMut(u64) -> Result<(bool, u64)>,
+) -> Result<Option<(u64, u64)>> {
+    let (mut logical, end) = (offset / block, size.div_ceil(block));
+    let mut start = None;
+    while logical < end {
+        let (is_data, count) = run(logical)?;
+        match (is_data, start) {
+            (true, None) => start = Some(logical),
+            (false, Some(_)) => break,
+            _ => {}
+        }
+        logical = logical.saturating_add(count);
+    }
+    let bytes = |logical: u64| logical.saturating_mul(block).min(size);
+    Ok(start.map(|start| (bytes(start).max(offset), bytes(logical))).filter(|(start, end)| start < end))
 }
 
 /// A point in time.

@@ -120,7 +120,7 @@ fn files_of_several_pieces() {
     let script = "seq 2000 | head -c 6144 >piece.a; echo the end >piece.b; echo small >small";
     let image = made(script, "genisoimage -quiet -o $1 tree");
     let mut bytes = std::fs::read(image.path()).unwrap();
-    let mut name_of = |name: &[u8]| bytes.windows(name.len()).position(|window| window == name).unwrap();
+    let name_of = |name: &[u8]| bytes.windows(name.len()).position(|window| window == name).unwrap();
     let (first, second) = (name_of(b"PIECE.A;1"), name_of(b"PIECE.B;1"));
     // The flags are eight bytes before the name.
     bytes[first - 8] |= 0x80;

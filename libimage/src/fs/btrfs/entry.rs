@@ -44,16 +44,7 @@ impl<'a> Entries<'a> {
         let (name, rest) = rest.split_at_checked(fields.le16(KEY + 10).into())?;
         let (value, rest) = rest.split_at_checked(fields.le16(KEY + 8).into())?;
         self.0 = rest;
-        let kind = match header.last()? {
-            1 => Some(Kind::File),
-            2 => Some(Kind::Directory),
-            3 => Some(Kind::CharDevice),
-            4 => Some(Kind::BlockDevice),
-            5 => Some(Kind::Fifo),
-            6 => Some(Kind::Socket),
-            7 => Some(Kind::Symlink),
-            _ => None,
-        };
+        let kind = Kind::of_entry(*header.last()?);
         let is_name = !name.is_empty() && name.len() <= MAX_NAME && !name.contains(&0);
         is_name.then_some(Named { location: Key::read(header), kind, name, value })
     }

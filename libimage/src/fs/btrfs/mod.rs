@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
-use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics};
+use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics, up_to_end};
 use crate::block::Block;
 use crate::fields::Fields;
 use extent::{Data, Packed};
@@ -96,14 +96,11 @@ impl Btrfs {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.inode(node)?;
-        match inode.kind {
-            Kind::File if inode.is_sealed() => {
-                Err(FsError::Unsupported("the file is sealed by fs-verity".to_owned()))
-            }
-            Kind::File => Ok(inode),
-            Kind::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
+        inode.kind.must_be_file()?;
+        if inode.is_sealed() {
+            return Err(FsError::Unsupported("the file is sealed by fs-verity".to_owned()));
         }
+        Ok(inode)
     }
 }
 
@@ -150,10 +147,9 @@ impl FileSystem for Btrfs {
 
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inode = self.file(node)?;
-        let left = inode.size().saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.read_data(&inode, offset, into.get_mut(..count).unwrap_or_default())?;
-        Ok(count)
+        let into = up_to_end(into, offset, inode.size());
+        self.read_data(&inode, offset, into)?;
+        Ok(into.len())
     }
 
     fn data_after(&self, node: Node, offset: u64) -> Result<Option<(u64, u64)>> {

@@ -105,7 +105,7 @@ impl Node {
             }
             if self.level > 0 {
                 let block = self.child_block(index);
-                if block == 0 || block % superblock.sector != 0 {
+                if block == 0 || !block.is_multiple_of(superblock.sector) {
                     return Err("a node leads to an impossible place");
                 }
                 continue;

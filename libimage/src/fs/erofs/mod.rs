@@ -10,7 +10,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics};
+use super::system::{
+    Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics, data_in_runs, up_to_end,
+};
 use crate::block::Block;
 use crate::fields::Fields;
 use inode::Inode;
@@ -82,16 +84,7 @@ impl Erofs {
                 if matches!(name, b"." | b"..") {
                     continue;
                 }
-                let kind = match bytes.get(index * ENTRY + 10) {
-                    Some(1) => Some(Kind::File),
-                    Some(2) => Some(Kind::Directory),
-                    Some(3) => Some(Kind::CharDevice),
-                    Some(4) => Some(Kind::BlockDevice),
-                    Some(5) => Some(Kind::Fifo),
-                    Some(6) => Some(Kind::Socket),
-                    Some(7) => Some(Kind::Symlink),
-                    _ => None,
-                };
+                let kind = bytes.get(index * ENTRY + 10).copied().and_then(Kind::of_entry);
                 let node = Node::new(Fields(&bytes).le64(index * ENTRY));
                 if each(Entry { name, node, kind }).is_break() {
                     return Ok(());
@@ -103,11 +96,8 @@ impl Erofs {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.inode(node.number)?;
-        match inode.kind {
-            Kind::File => Ok(inode),
-            Kind::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
-        }
+        inode.kind.must_be_file()?;
+        Ok(inode)
     }
 }
 
@@ -162,28 +152,17 @@ impl FileSystem for Erofs {
 
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inode = self.file(node)?;
-        let left = inode.size().saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.read_data(&inode, offset, into.get_mut(..count).unwrap_or_default())?;
-        Ok(count)
+        let into = up_to_end(into, offset, inode.size());
+        self.read_data(&inode, offset, into)?;
+        Ok(into.len())
     }
 
     fn data_after(&self, node: Node, offset: u64) -> Result<Option<(u64, u64)>> {
         let inode = self.file(node)?;
-        let (mut at, mut start) = (offset, None);
-        while at < inode.size() {
-            let (place, length) = self.place(&inode, at)?;
-            match (place, start) {
-                (Some(_), None) => start = Some(at),
-                (None, Some(_)) => break,
-                _ => {}
-            }
-            if length == 0 {
-                return Err(self.corrupt_inode(&inode, "its data is cut"));
-            }
-            at += length;
-        }
-        Ok(start.map(|start| (start, at)))
+        data_in_runs(offset, inode.size(), 1, |at| match self.place(&inode, at)? {
+            (_, 0) => Err(self.corrupt_inode(&inode, "its data is cut")),
+            (place, length) => Ok((place.is_some(), length)),
+        })
     }
 
     fn xattr_names(&self, node: Node) -> Result<Vec<Vec<u8>>> {

@@ -114,16 +114,7 @@ impl Ext4 {
             {
                 return Err(self.corrupt_inode(directory, "an entry of a directory makes no sense"));
             }
-            let kind = match kind & 0xf {
-                1 => Some(Kind::File),
-                2 => Some(Kind::Directory),
-                3 => Some(Kind::CharDevice),
-                4 => Some(Kind::BlockDevice),
-                5 => Some(Kind::Fifo),
-                6 => Some(Kind::Socket),
-                7 => Some(Kind::Symlink),
-                _ => None,
-            };
+            let kind = Kind::of_entry(kind & 0xf);
             if entry(Entry { name, node: Node::new(inode.into()), kind }).is_break() {
                 return Ok(ControlFlow::Break(()));
             }

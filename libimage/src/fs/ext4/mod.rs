@@ -15,7 +15,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics};
+use super::system::{
+    Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics, data_in_runs, up_to_end,
+};
 use crate::block::Block;
 use inode::{Inode, flag};
 use journal::{Logged, Replayed};
@@ -167,11 +169,7 @@ impl Ext4 {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.node(node)?;
-        match inode.kind()? {
-            Kind::File => {}
-            Kind::Directory => return Err(Errno::ISDIR.into()),
-            _ => return Err(Errno::INVAL.into()),
-        }
+        inode.kind()?.must_be_file()?;
         self.refuse_encrypted(&inode)?;
         Ok(inode)
     }
@@ -252,9 +250,8 @@ impl FileSystem for Ext4 {
 
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inode = self.file(node)?;
-        let left = inode.size().saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let into = into.get_mut(..count).unwrap_or_default();
+        let into = up_to_end(into, offset, inode.size());
+        let count = into.len();
         if inode.has(flag::INLINE_DATA) {
             let mut bytes = self.inline_data(&inode)?;
             // What is beyond reads as zeroes.
@@ -273,20 +270,10 @@ impl FileSystem for Ext4 {
         if inode.has(flag::INLINE_DATA) {
             return Ok((offset < size).then_some((offset, size)));
         }
-        let block = self.superblock.block_size;
-        let (mut logical, end) = (offset / block, size.div_ceil(block));
-        let mut start = None;
-        while logical < end {
+        data_in_runs(offset, size, self.superblock.block_size, |logical| {
             let run = self.run_at(&inode, logical)?;
-            match (run.at, start) {
-                (Some(_), None) => start = Some(logical),
-                (None, Some(_)) => break,
-                _ => {}
-            }
-            logical = logical.saturating_add(run.count);
-        }
-        let bytes = |logical: u64| logical.saturating_mul(block).min(size);
-        Ok(start.map(|start| (bytes(start).max(offset), bytes(logical))).filter(|(start, end)| start < end))
+            Ok((run.at.is_some(), run.count))
+        })
     }
 
     fn xattr_names(&self, node: Node) -> Result<Vec<Vec<u8>>> {

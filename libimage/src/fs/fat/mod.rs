@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::system::{Attributes, Entry, FileSystem, Kind, Node, Result, Statistics, Time};
+use super::system::{Attributes, Entry, FileSystem, Kind, Node, Result, Statistics, Time, up_to_end};
 use crate::block::Block;
 use crate::fields::Fields;
 use boot::{ENTRY, Root};
@@ -309,9 +309,8 @@ impl FileSystem for Fat {
 
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let (place, size) = self.file(node)?;
-        let left = size.saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let into = into.get_mut(..count).unwrap_or_default();
+        let into = up_to_end(into, offset, size);
+        let count = into.len();
         if let (Some(chain), [_, ..]) = (self.chain(&place)?, &*into) {
             self.table.read(&self.device, &chain, offset, into)?;
         }

@@ -187,11 +187,8 @@ impl Iso {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.real(node)?;
-        match inode.kind {
-            Kind::File => Ok(inode),
-            Kind::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
-        }
+        inode.kind.must_be_file()?;
+        Ok(inode)
     }
 }
 

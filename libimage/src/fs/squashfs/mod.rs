@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::device::Device;
-use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics};
+use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics, up_to_end};
 use crate::block::Block;
 use inode::{Body, Inode};
 use metadata::Place;
@@ -64,11 +64,8 @@ impl Squashfs {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.inode(node.number)?;
-        match inode.kind {
-            Kind::File => Ok(inode),
-            Kind::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
-        }
+        inode.kind.must_be_file()?;
+        Ok(inode)
     }
 }
 
@@ -118,10 +115,9 @@ impl FileSystem for Squashfs {
 
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inode = self.file(node)?;
-        let left = inode.size.saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.read_data(&inode, node.number, offset, into.get_mut(..count).unwrap_or_default())?;
-        Ok(count)
+        let into = up_to_end(into, offset, inode.size);
+        self.read_data(&inode, node.number, offset, into)?;
+        Ok(into.len())
     }
 
     fn data_after(&self, node: Node, offset: u64) -> Result<Option<(u64, u64)>> {

@@ -30,19 +30,6 @@ struct Found<'a> {
     next: usize,
 }
 
-fn kind(number: u8) -> Option<Kind> {
-    Some(match number {
-        1 => Kind::File,
-        2 => Kind::Directory,
-        3 => Kind::CharDevice,
-        4 => Kind::BlockDevice,
-        5 => Kind::Fifo,
-        6 => Kind::Socket,
-        7 => Kind::Symlink,
-        _ => return None,
-    })
-}
-
 impl Xfs {
     fn directory_fork<'a>(&self, directory: &'a Inode) -> Result<Fork<'a>> {
         match directory.kind()? {
@@ -131,7 +118,7 @@ impl Xfs {
             at += 3 + length;
             let mut what = None;
             if self.superblock.has_file_types {
-                what = kind(byte(bytes, at));
+                what = Kind::of_entry(byte(bytes, at));
                 at += 1;
             }
             let fields = Fields(bytes);
@@ -231,7 +218,7 @@ impl Xfs {
             return Err(wrong());
         }
         let name = bytes.get(at + 9..name_end).ok_or_else(wrong)?;
-        let what = if self.superblock.has_file_types { kind(byte(bytes, name_end)) } else { None };
+        let what = if self.superblock.has_file_types { Kind::of_entry(byte(bytes, name_end)) } else { None };
         let entry = self.checked_entry(directory, Fields(bytes).be64(at), name, what)?;
         Ok(Found { entry: Some(entry), next: at + whole })
     }

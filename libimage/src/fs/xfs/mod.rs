@@ -15,10 +15,10 @@ mod symlink;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use super::device::Device;
-use super::system::{Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics};
+use super::system::{
+    Attributes, Entry, FileSystem, FsError, Kind, Node, Result, Statistics, data_in_runs, up_to_end,
+};
 use crate::block::Block;
 use inode::{Fork, Inode};
 use superblock::Superblock;
@@ -65,14 +65,11 @@ impl Xfs {
 
     fn file(&self, node: Node) -> Result<Inode> {
         let inode = self.node(node)?;
-        match inode.kind()? {
-            Kind::File if inode.is_realtime() => {
-                Err(FsError::Unsupported("the file is on a realtime device".to_owned()))
-            }
-            Kind::File => Ok(inode),
-            Kind::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
+        inode.kind()?.must_be_file()?;
+        if inode.is_realtime() {
+            return Err(FsError::Unsupported("the file is on a realtime device".to_owned()));
         }
+        Ok(inode)
     }
 
     fn data<'a>(&self, inode: &'a Inode) -> Result<Fork<'a>> {
@@ -143,8 +140,8 @@ impl FileSystem for Xfs {
     fn read(&self, node: Node, offset: u64, into: &mut [u8]) -> Result<usize> {
         let inode = self.file(node)?;
         let fork = self.data(&inode)?;
-        let left = inode.size().saturating_sub(offset);
-        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let into = up_to_end(into, offset, inode.size());
+        let count = into.len();
         let size = self.superblock.block_size;
         let mut done = 0;
         while done < count {
@@ -165,21 +162,10 @@ impl FileSystem for Xfs {
     fn data_after(&self, node: Node, offset: u64) -> Result<Option<(u64, u64)>> {
         let inode = self.file(node)?;
         let fork = self.data(&inode)?;
-        let block = self.superblock.block_size;
-        let size = inode.size();
-        let (mut logical, end) = (offset / block, size.div_ceil(block));
-        let mut start = None;
-        while logical < end {
+        data_in_runs(offset, inode.size(), self.superblock.block_size, |logical| {
             let run = self.run_at(&fork, logical)?;
-            match (run.at, start) {
-                (Some(_), None) => start = Some(logical),
-                (None, Some(_)) => break,
-                _ => {}
-            }
-            logical = logical.saturating_add(run.count);
-        }
-        let bytes = |logical: u64| logical.saturating_mul(block).min(size);
-        Ok(start.map(|start| (bytes(start).max(offset), bytes(logical))).filter(|(start, end)| start < end))
+            Ok((run.at.is_some(), run.count))
+        })
     }
 
     fn xattr_names(&self, node: Node) -> Result<Vec<Vec<u8>>> {
