@@ -6,6 +6,7 @@ use std::sync::Arc;
 use guestd_api::structs::{self, Struct};
 use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
+use libimage::fs::btrfs::Btrfs;
 use libimage::fs::{Content, detect};
 use libimage::volume::{self, Table, TableKind};
 
@@ -30,8 +31,12 @@ pub(super) struct Device {
     block: Option<Arc<dyn Block>>,
     /// It has a use, but nothing in it that could be mounted.
     holds_nothing: bool,
+    /// The path of the subvolume that was asked for, if one was.
+    pub(super) subvolume: Option<Vec<u8>>,
 }
 
+/// What the names of subvolumes begin with.
+const SUBVOLUME: &[u8] = b"btrfsvol:";
 /// The type of the partition from which GRUB starts on disks with a GUID table.
 const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";
 /// Where signatures are at the beginning and the end of a device, generously.
@@ -115,11 +120,16 @@ impl Devices {
             for device in partitions {
                 let kind = device.content()?.map(|c| c.kind);
                 match kind.as_deref() {
-                    Some("btrfs" | "LVM2_member") => {
-                        return aside(format!("{} holds {}", device.name, kind.unwrap_or_default()));
+                    Some("LVM2_member") => {
+                        return aside(format!("{} is part of a volume group", device.name));
                     }
                     Some(_) if holds_raid(&*device.block()?) => {
                         return aside(format!("{} may be part of a RAID", device.name));
+                    }
+                    Some("btrfs") => {
+                        list.push((device.name.as_str().into(), "btrfs".into()));
+                        list.extend(subvolumes(&device)?.into_iter().map(|name| (name, "btrfs".into())));
+                        continue;
                     }
                     // Nothing to be mounted before it is opened.
                     Some("crypto_LUKS") => continue,
@@ -165,6 +175,16 @@ impl Devices {
             others.extend(found.filter_map(|other| other.block));
         }
         others
+    }
+
+    /// Finds what can be mounted: a device, or `btrfsvol:` and a device with the path of a subvolume behind it.
+    pub(super) fn find_mountable(&self, name: &GuestString) -> Served<Device> {
+        let Some(rest) = name.as_bytes().strip_prefix(SUBVOLUME) else { return self.find(name) };
+        let end = rest.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(2);
+        let Some((device, path)) = end.map(|(at, _)| rest.split_at(at)) else {
+            return aside(format!("{name} names no subvolume"));
+        };
+        Ok(Device { subvolume: Some(path.to_vec()), ..self.find(&device.into())? })
     }
 
     pub(super) fn part_list(&self, device: &GuestString) -> Served<Value> {
@@ -226,18 +246,34 @@ impl Disk {
     fn whole(&self) -> Served<Device> {
         // What lies between a table and its partitions starts the disk, and is no file system.
         let holds_nothing = self.table()?.is_some();
-        Ok(Device { name: self.name.clone(), block: Some(Arc::clone(&self.block)), holds_nothing })
+        Ok(Device {
+            name: self.name.clone(),
+            block: Some(Arc::clone(&self.block)),
+            holds_nothing,
+            subvolume: None,
+        })
     }
 
     fn partition(&self, partition: &volume::Partition) -> Served<Device> {
         let name = format!("{}{}", self.name, partition.number);
         let holds_nothing = partition.gpt_type.as_deref() == Some(BIOS_BOOT);
         if partition.extended {
-            return Ok(Device { name, block: None, holds_nothing });
+            return Ok(Device { name, block: None, holds_nothing, subvolume: None });
         }
         let block = partition.open(&self.block).or_else(|e| aside(e.to_string()))?;
-        Ok(Device { name, block: Some(Arc::new(block)), holds_nothing })
+        Ok(Device { name, block: Some(Arc::new(block)), holds_nothing, subvolume: None })
     }
+}
+
+/// The names by which the subvolumes of a btrfs can be mounted.
+fn subvolumes(device: &Device) -> Served<Vec<GuestString>> {
+    let fs = Btrfs::open(device.block()?, &Vec::new).or_else(|e| aside(format!("{}: {e}", device.name)))?;
+    if !fs.shows_top() {
+        return aside(format!("{} shows one of its subvolumes", device.name));
+    }
+    let found = fs.subvolumes().or_else(|e| aside(format!("{}: {e}", device.name)))?;
+    let name = |path: &[u8]| [SUBVOLUME, device.name.as_bytes(), b"/", path].concat();
+    Ok(found.iter().map(|volume| name(&volume.path).into()).collect())
 }
 
 /// Whether there is nothing at all where a signature could be.

@@ -66,11 +66,11 @@ impl Direct {
         }
     }
 
-    /// What is mounted, as (options, device, mount point) in order: an appliance that takes over mounts
+    /// What is mounted, as (options, device or subvolume, mount point) in order: an appliance that takes over mounts
     /// the same.
     pub fn mounts(&self) -> Vec<(GuestString, GuestString, GuestString)> {
         let vfs = self.vfs.borrow();
-        vfs.mounts().map(|m| (m.options.clone(), m.device.clone(), m.point.clone().into())).collect()
+        vfs.mounts().map(|m| (m.options.clone(), m.mountable.clone(), m.point.clone().into())).collect()
     }
 
     /// The mounted file systems with their mount points, the root first, for who looks into them by himself.
@@ -105,7 +105,7 @@ impl Direct {
 
     fn labels_call(&self, call: &labels::Call) -> Served<Value> {
         use labels::Call;
-        let content = |mountable: &GuestString| self.devices.find(mountable)?.content();
+        let content = |mountable: &GuestString| self.devices.find_mountable(mountable)?.content();
         Ok(match call {
             Call::vfs_type { mountable } => text(content(mountable)?.map(|c| c.kind).unwrap_or_default()),
             Call::vfs_label { mountable } => {
@@ -162,6 +162,9 @@ impl Direct {
                 let device = is_device.then(|| self.devices.find(pathordevice)).transpose()?;
                 self.vfs.borrow_mut().unmount(pathordevice, device.as_ref())
             }
+            Call::mounts {} | Call::mountpoints {} if self.vfs.borrow().mounts().any(|m| m.is_spread) => {
+                aside("the kernel chooses the name of a file system on several devices")
+            }
             Call::mounts {} => {
                 let devices = self.vfs.borrow().mounts().map(|m| m.device.clone()).collect();
                 Ok(Value::StringList(devices))
@@ -175,8 +178,8 @@ impl Direct {
     }
 
     fn mount(&self, mountable: &GuestString, point: &GuestString, options: &GuestString) -> Served<Value> {
-        let device: Device = self.devices.find(mountable)?;
+        let device: Device = self.devices.find_mountable(mountable)?;
         let others = || self.devices.others(&device);
-        self.vfs.borrow_mut().mount(&device, &others, point, options)
+        self.vfs.borrow_mut().mount(&device, &others, (mountable, options), point)
     }
 }

@@ -1,11 +1,13 @@
 //! Mounted file systems as one tree, with paths resolved the way the kernel does: symbolic links of one
 //! file system may lead into another, and never out of the guest.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
+use libimage::fs::btrfs::Btrfs;
 use libimage::fs::system::{FileSystem, FsError, Kind, Node, Result as FsResult};
 use rustix::io::Errno;
 
@@ -31,10 +33,14 @@ pub(super) struct Vfs {
 pub(super) struct Mount {
     /// The device, under the name that users know.
     pub(super) device: GuestString,
+    /// What was asked for: the device, or a subvolume on it.
+    pub(super) mountable: GuestString,
     /// Where: `/` or a path without a slash at its end.
     pub(super) point: Vec<u8>,
     /// The option that it was mounted with, if any: an appliance that takes over mounts it the same way.
     pub(super) options: GuestString,
+    /// It lies on several devices, of which the kernel names one.
+    pub(super) is_spread: bool,
     fs: Arc<dyn FileSystem>,
 }
 
@@ -113,13 +119,14 @@ impl Vfs {
         (roots == 1 && all.first()?.0 == b"/").then_some(all)
     }
 
-    /// Mounts what is on a device; `others` gives those on which the rest of it may be.
+    /// Mounts what is on a device, which was asked for by a name and with options; `others` gives those on which the
+    /// rest of it may be.
     pub(super) fn mount(
         &mut self,
         device: &Device,
         others: &dyn Fn() -> Vec<Arc<dyn Block>>,
+        (mountable, options): (&GuestString, &GuestString),
         target: &GuestString,
-        options: &GuestString,
     ) -> Served<Value> {
         let point = self.mount_point(target)?;
         let Some(content) = device.content()? else {
@@ -129,9 +136,29 @@ impl Vfs {
         if self.mounts.iter().any(|m| m.device == device_name && m.point == point) {
             return aside(format!("{} is mounted there already", device.name));
         }
-        let opened = libimage::fs::open(&content.kind, device.block()?, others);
+        let is_spread = Cell::new(false);
+        let others = || {
+            is_spread.set(true);
+            others()
+        };
+        let opened: FsResult<Arc<dyn FileSystem>> = match &device.subvolume {
+            None => libimage::fs::open(&content.kind, device.block()?, &others),
+            Some(_) if content.kind != "btrfs" => return aside(format!("{} has no subvolumes", device.name)),
+            Some(path) => match Btrfs::open(device.block()?, &others).and_then(|fs| fs.within(path)) {
+                Ok(fs) => Ok(Arc::new(fs)),
+                Err(error) => Err(error),
+            },
+        };
         let fs = opened.or_else(|e| aside(format!("{}: {e}", device.name)))?;
-        self.mounts.push(Mount { device: device_name, point, options: options.clone(), fs });
+        let (mountable, options) = (mountable.clone(), options.clone());
+        self.mounts.push(Mount {
+            device: device_name,
+            mountable,
+            point,
+            options,
+            is_spread: is_spread.get(),
+            fs,
+        });
         Ok(Value::Void)
     }
 

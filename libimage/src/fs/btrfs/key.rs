@@ -8,6 +8,8 @@ pub(super) const KEY: usize = 17;
 /// What an item is.
 pub(super) mod kind {
     pub(crate) const INODE: u8 = 1;
+    /// Under which name an inode is in which directory.
+    pub(crate) const INODE_REFERENCE: u8 = 12;
     pub(crate) const XATTR: u8 = 24;
     /// Entries of a directory, by the hashes of their names.
     pub(crate) const DIRECTORY_ITEM: u8 = 84;

@@ -16,6 +16,7 @@ mod node;
 mod pool;
 mod roots;
 mod statistics;
+mod subvolumes;
 mod superblock;
 mod trees;
 mod unpack;
@@ -35,6 +36,7 @@ use inode::Inode;
 use key::{DEVICES, Key, kind};
 use pool::Pool;
 use roots::Root;
+pub use subvolumes::Subvolume;
 use superblock::id;
 use trees::Trees;
 

@@ -51,8 +51,13 @@ fn entries(fs: &dyn FileSystem, node: Node) -> Option<Vec<(Vec<u8>, Node)>> {
     listed.ok().map(|()| all)
 }
 
+/// Nodes, each with names that are looked up in it.
+type Nodes = Vec<(Node, Vec<Vec<u8>>)>;
+/// What was said of each node.
+type Answers = Vec<Vec<Option<String>>>;
+
 /// All nodes of a file system, of a full directory only some.
-fn all_nodes(fs: &dyn FileSystem) -> Vec<(Node, Vec<Vec<u8>>)> {
+fn all_nodes(fs: &dyn FileSystem) -> Nodes {
     let mut nodes = vec![(fs.root(), Vec::new())];
     let mut at = 0;
     while at < nodes.len() {
@@ -102,7 +107,7 @@ fn compare(
     unanswered
 }
 
-fn all_answers(fs: &Btrfs) -> (Vec<(Node, Vec<Vec<u8>>)>, Vec<Vec<Option<String>>>) {
+fn all_answers(fs: &Btrfs) -> (Nodes, Answers) {
     let nodes = all_nodes(fs);
     let right = nodes.iter().map(|(node, names)| answers(fs, *node, names)).collect();
     (nodes, right)
