@@ -166,7 +166,7 @@ fn available(members: &[Member], profile: Profile) -> u64 {
         if smallest_left >= smallest {
             sum = sum.saturating_add(smallest_left.saturating_mul(stripes as u64));
             let others = left.len() + 1 - stripes;
-            left.iter_mut().skip(others).for_each(|other| *other -= smallest_left);
+            left.iter_mut().skip(others).for_each(|other| *other = other.saturating_sub(smallest_left));
         }
     }
     sum

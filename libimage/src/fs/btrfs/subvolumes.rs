@@ -45,9 +45,12 @@ impl Btrfs {
             if key.kind == kind::ROOT_REFERENCE
                 && let Some(root) = self.subvolume(key.object)?
             {
-                let (directory, name) = (Fields(cursor.item()).le64(0), cursor.item().get(18..));
+                let name = cursor.item().get(18..).filter(|name| !name.is_empty());
+                let name =
+                    name.ok_or_else(|| self.trees.pool.corrupt(roots.block, "a subvolume has no name"))?;
+                let directory = Fields(cursor.item()).le64(0);
                 let mut path = self.path_in(key.object, root.directory, directory)?;
-                path.extend(name.unwrap_or_default());
+                path.extend(name);
                 found.insert(key.offset, (key.object, path));
             }
             cursor.advance()?;
