@@ -14,3 +14,30 @@ mod client;
 mod error;
 pub mod exchange;
 pub mod forms;
+pub mod fuse;
+pub mod kind;
+pub mod network;
+mod server;
+pub mod structs;
+mod table;
+mod text;
+mod value;
+pub mod wire;
+pub mod words;
+
+pub use actions::{Call, FINGERPRINT, Server, dispatch};
+pub use client::{Actions, CancelGuard, CancelToken, Context, Progress, ProgressFn, With};
+pub use error::{Error, Failure, Result, error_text};
+pub use kind::{ArgKind, ArgSpec};
+pub use server::Worker;
+pub use structs::{Field, FieldKind, FieldSpec, StructSpec};
+pub use table::{CommandSpec, Request, commands, find};
+pub use text::GuestString;
+pub use value::{IntStyle, Ret, RetKind, Value, ret};
+pub use words::{ArgError, AskKey};
+
+/// What callers of actions import.
+pub mod prelude {
+    pub use crate::actions::methods::*;
+    pub use crate::{Actions, CancelToken, Context, GuestString, Progress, With};
+}
