@@ -42,7 +42,7 @@ appliance: build
 	$(TARGET)/release/appliance build
 
 PREFIX ?= /usr/local
-PROGRAMS := appliance guestfish guestmount guestunmount img virt-cat virt-filesystems virt-ls vmm-mini
+PROGRAMS := appliance guestfish guestmount guestunmount img virt-cat virt-copy-out virt-diff virt-filesystems virt-ls virt-tar-out vmm-mini
 
 # Also without having been root for the build.
 install:

@@ -5,7 +5,6 @@
 //! how its actions are developed and tested without an appliance. The directory is then entered by chroot, so
 //! this needs root as well.
 
-mod acl;
 mod actions;
 mod agent;
 mod augeas;

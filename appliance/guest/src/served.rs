@@ -4,6 +4,7 @@
 //! appliance, which then mounts what was mounted and answers everything from there on.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use appliance_engine::launch::{self, Disk, Notice, Running};
@@ -25,6 +26,8 @@ pub(crate) struct Served {
     /// Taken when the appliance boots.
     settings: RefCell<launch::Settings>,
     how: How,
+    /// The actions of which it was said that they need no appliance.
+    told: RefCell<BTreeSet<&'static str>>,
 }
 
 /// Hears, in a line, who answers and why.
@@ -36,7 +39,8 @@ impl Served {
         let readable = drives.iter().all(|d| d.read_only && d.block_size == 512) && how != How::ApplianceOnly;
         let blocks = drives.iter().map(|d| Arc::clone(&d.block) as Arc<dyn Block>).collect();
         let direct = readable.then(|| Direct::new(blocks));
-        Served { drives, direct, running: OnceCell::new(), settings: RefCell::new(settings), how }
+        let (running, settings, told) = (OnceCell::new(), RefCell::new(settings), RefCell::default());
+        Served { drives, direct, running, settings, how, told }
     }
 
     /// Boots the appliance now, if it does not run.
@@ -97,7 +101,13 @@ impl Served {
             && let Some(direct) = &self.direct
         {
             match direct.serve(call, context) {
-                Ok(answer) => return answer,
+                Ok(answer) => {
+                    let name = call.name();
+                    if self.told.borrow_mut().insert(name) {
+                        tell(Notice::Detail(&format!("{name}: read from the disks, without an appliance")));
+                    }
+                    return answer;
+                }
                 Err(why) if self.how == How::DirectOnly => {
                     return Err(Error::Unavailable {
                         action: call.name(),

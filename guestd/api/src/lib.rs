@@ -13,6 +13,7 @@ pub mod actions;
 mod client;
 mod error;
 pub mod exchange;
+pub mod forms;
 pub mod fuse;
 pub mod kind;
 pub mod network;

@@ -1,11 +1,12 @@
 //! Archives in and out.
 
 use super::regular::{about, shown};
-use crate::tar::pack::{Names, Packer};
+use crate::tar::pack::Packer;
 use crate::tar::unpack::{Ended, Unpacker};
 use crate::task::{Input, Output};
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::archive::{CpioOutOptions, MksquashfsOptions, Server, TarInOptions, TarOutOptions};
+use guestd_api::forms::tar::Names;
 use guestd_api::{Failure, GuestString, Worker as _};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;

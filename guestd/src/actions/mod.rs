@@ -16,7 +16,6 @@ mod copy_bytes;
 mod debug;
 mod devices;
 mod dirs;
-mod dump;
 mod ext;
 mod files;
 mod hivex;

@@ -1,10 +1,10 @@
 //! Reading files as text, lines or bytes.
 
-use super::dump::{Encoding, HexDump, strings_in};
 use super::regular::refuse_endless;
 use crate::disks::Device;
 use crate::worker::{DevOrPath, GuestPath, Worker};
 use guestd_api::actions::read::Server;
+use guestd_api::forms::dump::{Encoding, HexDump, strings_in};
 use guestd_api::wire::MAX_REPLY;
 use guestd_api::{Failure, GuestString};
 use std::collections::VecDeque;

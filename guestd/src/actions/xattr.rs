@@ -1,8 +1,8 @@
 //! Extended attributes, access control lists and capabilities of files.
 
-use crate::acl;
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::xattr::{CopyAttributesOptions, Server};
+use guestd_api::forms::acl;
 use guestd_api::structs::Xattr;
 use guestd_api::{Failure, GuestString};
 use rustix::fs::XattrFlags;

@@ -11,8 +11,7 @@ pub(crate) mod pack;
 mod ring;
 pub(crate) mod unpack;
 
-/// Bytes of a block: headers and data are multiples of it.
-const BLOCK: usize = 512;
+use guestd_api::forms::tar::BLOCK;
 
 /// File systems that keep owners, permissions and times as they are given.
 fn keeps_attributes(directory: impl std::os::fd::AsFd) -> bool {

@@ -4,10 +4,10 @@
 //! What things are is asked for in batches, and small files are read in batches. Files that change meanwhile give
 //! an archive that is whole, and a complaint.
 
-use super::BLOCK;
 use super::ring::{BATCH, ReadFile, Ring};
 use crate::passing::Passing;
 use guestd_api::Failure;
+use guestd_api::forms::tar::{BLOCK, Entry, Names, RECORD, padding, put_header};
 use rustix::fs::{CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -19,43 +19,8 @@ use std::io::{self, Read, Write};
 const SMALL: u64 = 64 << 10;
 /// Bytes that a batch reads at most.
 const MOST: u64 = 1 << 20;
-/// The archive's length is a multiple of this.
-const RECORD: u64 = 20 * BLOCK as u64;
 /// How deep directories may lie in each other: each level costs memory.
 const DEEPEST: usize = 4096;
-
-/// Users and groups by their numbers.
-pub(crate) struct Names {
-    users: HashMap<u32, Vec<u8>>,
-    groups: HashMap<u32, Vec<u8>>,
-}
-
-impl Names {
-    /// As the texts of `/etc/passwd` and `/etc/group` have them.
-    pub(crate) fn new(passwd: &[u8], group: &[u8]) -> Names {
-        Names { users: by_number(passwd), groups: by_number(group) }
-    }
-
-    fn user(&self, number: u32) -> &[u8] {
-        self.users.get(&number).map_or(b"", Vec::as_slice)
-    }
-
-    fn group(&self, number: u32) -> &[u8] {
-        self.groups.get(&number).map_or(b"", Vec::as_slice)
-    }
-}
-
-fn by_number(table: &[u8]) -> HashMap<u32, Vec<u8>> {
-    let mut found = HashMap::new();
-    for line in table.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else { continue };
-        if let Some(number) = std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()) {
-            found.entry(number).or_insert_with(|| name.to_vec());
-        }
-    }
-    found
-}
 
 /// A directory whose entries are being packed.
 struct Level {
@@ -349,59 +314,25 @@ impl<'a> Packer<'a> {
     }
 
     fn header(&mut self, found: &Found, kind: u8, size: u64, link: &[u8]) -> io::Result<()> {
-        for (long, kind) in [(link, b'K'), (found.name.as_slice(), b'L')] {
-            if long.len() > 100 {
-                let mut header = tar::Header::new_gnu();
-                if let Some(fields) = header.as_gnu_mut() {
-                    text(&mut fields.name, b"././@LongLink");
-                    text(&mut fields.uname, self.names.user(0));
-                    text(&mut fields.gname, self.names.group(0));
-                    number(&mut fields.mode, 0o644);
-                    number(&mut fields.uid, 0);
-                    number(&mut fields.gid, 0);
-                    number(&mut fields.mtime, 0);
-                    number(&mut fields.size, long.len() as i128 + 1);
-                    fields.typeflag = [kind];
-                }
-                self.put_header(header)?;
-                self.put(long)?;
-                self.put(&[0])?;
-                self.pad(long.len() as u64 + 1)?;
-            }
-        }
         let what = &found.what;
-        let mut header = tar::Header::new_gnu();
-        if let Some(fields) = header.as_gnu_mut() {
-            text(&mut fields.name, &found.name);
-            text(&mut fields.linkname, link);
-            number(&mut fields.mode, i128::from(what.stx_mode & 0o7777));
-            number(&mut fields.uid, what.stx_uid.into());
-            number(&mut fields.gid, what.stx_gid.into());
-            number(&mut fields.size, size.into());
-            number(&mut fields.mtime, what.stx_mtime.tv_sec.into());
-            text(&mut fields.uname, self.names.user(what.stx_uid));
-            text(&mut fields.gname, self.names.group(what.stx_gid));
-            fields.typeflag = [kind];
-            if matches!(kind, b'3' | b'4') {
-                number(&mut fields.dev_major, what.stx_rdev_major.into());
-                number(&mut fields.dev_minor, what.stx_rdev_minor.into());
-            }
-        }
-        self.put_header(header)
-    }
-
-    fn put_header(&mut self, mut header: tar::Header) -> io::Result<()> {
-        header.as_old_mut().cksum = [b' '; 8];
-        let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
-        let [digits @ .., _] = &mut header.as_old_mut().cksum;
-        number(digits, sum.into());
-        self.put(header.as_bytes())
+        let entry = Entry {
+            name: &found.name,
+            link,
+            kind,
+            mode: u32::from(what.stx_mode & 0o7777),
+            user: what.stx_uid,
+            group: what.stx_gid,
+            size,
+            modified: what.stx_mtime.tv_sec,
+            device: matches!(kind, b'3' | b'4').then_some((what.stx_rdev_major, what.stx_rdev_minor)),
+        };
+        let mut header = Vec::with_capacity(BLOCK);
+        put_header(&mut header, &entry, &self.names);
+        self.put(&header)
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
-        let zeroes = [0; BLOCK];
-        let count = (size.next_multiple_of(BLOCK as u64) - size) as usize;
-        self.put(zeroes.get(..count).unwrap_or_default())
+        self.put([0; BLOCK].get(..padding(size)).unwrap_or_default())
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -440,30 +371,4 @@ impl<'a> Packer<'a> {
 
 fn is_dots(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
-}
-
-/// A text in a field, cut where it does not fit.
-fn text(field: &mut [u8], text: &[u8]) {
-    for (to, from) in field.iter_mut().zip(text) {
-        *to = *from;
-    }
-}
-
-/// A number in a field: octal digits and a NUL, or, where they do not suffice, base 256 with a mark.
-fn number(field: &mut [u8], value: i128) {
-    let [digits @ .., end] = field else { return };
-    let fits = u32::try_from(digits.len()).is_ok_and(|count| (0..1 << (3 * count)).contains(&value));
-    if fits {
-        let octal = format!("{value:0width$o}", width = digits.len());
-        text(digits, octal.as_bytes());
-        *end = 0;
-        return;
-    }
-    let bytes = value.to_be_bytes();
-    for (to, from) in field.iter_mut().rev().zip(bytes.iter().rev()) {
-        *to = *from;
-    }
-    if let Some(first) = field.first_mut() {
-        *first = if value < 0 { 0xff } else { 0x80 };
-    }
 }

@@ -1,6 +1,7 @@
 //! Manners shared by the tools that work on guests: which disks, which back-end, what to mount.
 
 mod arguments;
+pub mod copy;
 mod mounts;
 
 use std::io::{IsTerminal, Write};

@@ -1,6 +1,9 @@
 //! The virt-* family: one small program a question. What they share is here.
 
+pub mod fields;
+pub mod sides;
 pub mod table;
+pub mod walk;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -83,8 +83,8 @@ fn skeleton(tree: &Path) -> Result<()> {
 /// The few files that tools look for and no package brings in a form that fits an appliance.
 fn configure(tree: &Path) -> Result<()> {
     let files = [
-        ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"),
-        ("etc/group", "root:x:0:\ndisk:x:6:\nnogroup:x:65534:\n"),
+        ("etc/passwd", guestd_api::forms::tar::PASSWD),
+        ("etc/group", guestd_api::forms::tar::GROUP),
         ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
     ];
     for (name, text) in files {

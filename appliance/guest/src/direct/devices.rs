@@ -8,7 +8,7 @@ use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
 use libimage::fs::btrfs::Btrfs;
 use libimage::fs::{Content, detect};
-use libimage::volume::{self, Table, TableKind};
+use libimage::volume::{self, Partition, Table, TableKind};
 
 use super::{Served, aside, text};
 
@@ -19,6 +19,7 @@ pub(super) struct Devices {
 
 struct Disk {
     name: String,
+    index: u32,
     block: Arc<dyn Block>,
     /// Read when first asked for; a read-only disk's table does not change.
     table: RefCell<Option<Option<Table>>>,
@@ -28,6 +29,8 @@ struct Disk {
 pub(super) struct Device {
     /// The name that users know.
     pub(super) name: String,
+    /// Its number for the kernel: major and minor.
+    pub(super) number: (u32, u32),
     block: Option<Arc<dyn Block>>,
     /// It has a use, but nothing in it that could be mounted.
     holds_nothing: bool,
@@ -39,6 +42,12 @@ pub(super) struct Device {
 const SUBVOLUME: &[u8] = b"btrfsvol:";
 /// The type of the partition from which GRUB starts on disks with a GUID table.
 const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";
+/// Types of partitions of dynamic disks: in a master boot record, and that of the database in a GUID table.
+const DYNAMIC: u8 = 0x42;
+const DYNAMIC_DATABASE: &str = "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3";
+/// The kernel's number of the driver, and how many numbers each disk has.
+const MAJOR: u32 = 254;
+const MINORS: u32 = 16;
 /// Where signatures are at the beginning and the end of a device, generously.
 const HEAD: u64 = 1 << 20;
 const TAIL: u64 = 128 << 10;
@@ -80,7 +89,12 @@ pub(super) fn disk_name(index: usize) -> String {
 
 impl Devices {
     pub(super) fn new(disks: Vec<Arc<dyn Block>>) -> Self {
-        let named = |(index, block)| Disk { name: disk_name(index), block, table: RefCell::new(None) };
+        let named = |(index, block)| Disk {
+            name: disk_name(index),
+            index: index as u32,
+            block,
+            table: RefCell::new(None),
+        };
         Devices { disks: disks.into_iter().enumerate().map(named).collect() }
     }
 
@@ -222,6 +236,30 @@ impl Devices {
         digits.parse().map(Value::Int).or_else(|_| aside("it is not a partition"))
     }
 
+    /// A partition of a disk, and the kind of the table that it is in.
+    pub(super) fn one(&self, device: &GuestString, number: i32) -> Served<(TableKind, Partition)> {
+        let Some(table) = self.disk(device)?.table()? else { return aside("there is no partition table") };
+        let kind = table.kind;
+        match table.partitions.into_iter().find(|part| i32::try_from(part.number) == Ok(number)) {
+            Some(part) => Ok((kind, part)),
+            None => aside("there is no such partition"),
+        }
+    }
+
+    /// Whether a partition is of a kind that dynamic disks of Windows have.
+    pub(super) fn may_be_dynamic(&self) -> Served<bool> {
+        for disk in &self.disks {
+            let Some(table) = disk.table()? else { continue };
+            let is_dynamic = |part: &Partition| {
+                part.mbr_type == Some(DYNAMIC) || part.gpt_type.as_deref() == Some(DYNAMIC_DATABASE)
+            };
+            if table.partitions.iter().any(is_dynamic) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn disk(&self, device: &GuestString) -> Served<&Disk> {
         let found = self.find(device)?;
         match self.disks.iter().find(|d| d.name == found.name) {
@@ -246,22 +284,25 @@ impl Disk {
     fn whole(&self) -> Served<Device> {
         // What lies between a table and its partitions starts the disk, and is no file system.
         let holds_nothing = self.table()?.is_some();
+        let number = (MAJOR, self.index * MINORS);
         Ok(Device {
             name: self.name.clone(),
+            number,
             block: Some(Arc::clone(&self.block)),
             holds_nothing,
             subvolume: None,
         })
     }
 
-    fn partition(&self, partition: &volume::Partition) -> Served<Device> {
+    fn partition(&self, partition: &Partition) -> Served<Device> {
         let name = format!("{}{}", self.name, partition.number);
         let holds_nothing = partition.gpt_type.as_deref() == Some(BIOS_BOOT);
+        let number = (MAJOR, (self.index * MINORS).saturating_add(partition.number));
         if partition.extended {
-            return Ok(Device { name, block: None, holds_nothing, subvolume: None });
+            return Ok(Device { name, number, block: None, holds_nothing, subvolume: None });
         }
         let block = partition.open(&self.block).or_else(|e| aside(e.to_string()))?;
-        Ok(Device { name, block: Some(Arc::new(block)), holds_nothing, subvolume: None })
+        Ok(Device { name, number, block: Some(Arc::new(block)), holds_nothing, subvolume: None })
     }
 }
 

@@ -3,14 +3,23 @@
 //! [`Direct::serve`] answers what it surely can and steps aside for everything else, saying why an
 //! appliance must be asked. It never guesses, so what it says is what the appliance would have said.
 
+mod archives;
 mod devices;
-mod files;
+mod kinds;
+mod listing;
+mod reading;
+mod searching;
+mod stat;
+mod streams;
+mod sums;
 mod vfs;
+mod volumes;
+mod xattrs;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use guestd_api::actions::{devices as devices_api, labels, mount, parts, read, system};
+use guestd_api::actions::{mount, system};
 use guestd_api::{Call, Context, Error, Failure, GuestString, Result, Value};
 use libimage::Block;
 use libimage::fs::system::FileSystem;
@@ -18,21 +27,53 @@ use libimage::fs::system::FileSystem;
 use devices::{Device, Devices};
 use vfs::Vfs;
 
+/// Contents that are an answer are bounded as the appliance bounds them.
+const MAX_CONTENT: u64 = guestd_api::wire::MAX_REPLY as u64 / 2;
+/// Deeper trees than this are not walked here.
+const MAX_DEPTH: usize = 1000;
+
 /// A guest read directly.
 pub struct Direct {
     devices: Devices,
     vfs: RefCell<Vfs>,
 }
 
-/// Why there is no value: the guest says no, or somebody else must be asked.
+/// Why there is no value.
 enum Refusal {
+    /// The guest says no.
     Failure(Failure),
+    /// Somebody else must be asked.
     StepAside(String),
+    /// Who asks does not want to know any more.
+    Cancelled,
+    /// What was found could not be given away.
+    Output(std::io::Error),
 }
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         Refusal::Failure(failure)
+    }
+}
+
+impl Refusal {
+    /// A failure with something before its text.
+    fn about(self, subject: impl AsRef<[u8]>) -> Self {
+        match self {
+            Refusal::Failure(failure) => Refusal::Failure(failure.about(subject)),
+            other => other,
+        }
+    }
+
+    /// The failure of a system call with another thing that it is about.
+    fn as_subject(self, subject: impl AsRef<[u8]>) -> Self {
+        match self {
+            Refusal::Failure(failure) if failure.errno != 0 => {
+                let error = std::io::Error::from_raw_os_error(failure.errno);
+                Refusal::Failure(Failure::io(subject, &error))
+            }
+            other => other,
+        }
     }
 }
 
@@ -47,6 +88,14 @@ fn text(value: impl Into<GuestString>) -> Value {
     Value::String(value.into())
 }
 
+/// Gives up if that is wanted.
+fn check(context: &Context<'_>) -> Served<()> {
+    match context.cancel.is_some_and(|cancel| cancel.is_cancelled()) {
+        true => Err(Refusal::Cancelled),
+        false => Ok(()),
+    }
+}
+
 impl Direct {
     /// A view of disks, in the order in which the guest has them.
     pub fn new(disks: Vec<Arc<dyn Block>>) -> Self {
@@ -59,9 +108,12 @@ impl Direct {
         call: &Call,
         context: &mut Context<'_>,
     ) -> std::result::Result<Result<Value>, String> {
+        let action = call.name();
         match self.answer(call, context) {
             Ok(value) => Ok(Ok(value)),
-            Err(Refusal::Failure(failure)) => Ok(Err(Error::Action { action: call.name(), failure })),
+            Err(Refusal::Failure(failure)) => Ok(Err(Error::Action { action, failure })),
+            Err(Refusal::Cancelled) => Ok(Err(Error::Cancelled { action })),
+            Err(Refusal::Output(source)) => Ok(Err(Error::Output { action, source })),
             Err(Refusal::StepAside(why)) => Err(why),
         }
     }
@@ -79,67 +131,28 @@ impl Direct {
     }
 
     fn answer(&self, call: &Call, context: &mut Context<'_>) -> Served<Value> {
+        let (devices, vfs) = (&self.devices, &self.vfs);
         match call {
             Call::System(system::Call::ping_daemon {} | system::Call::sync {}) => Ok(Value::Void),
-            Call::Devices(call) => self.devices_call(call),
-            Call::Labels(call) => self.labels_call(call),
-            Call::Parts(call) => self.parts_call(call),
-            Call::Block(call) => self.block_call(call),
             Call::Mount(call) => self.mount_call(call),
-            Call::Read(read::Call::pread_device { .. }) => aside("it reads a device"),
-            other => files::answer(&self.vfs.borrow(), other, context),
-        }
-    }
-
-    fn devices_call(&self, call: &devices_api::Call) -> Served<Value> {
-        use devices_api::Call;
-        let names = |list: Vec<String>| Value::StringList(list.into_iter().map(GuestString::from).collect());
-        Ok(match call {
-            Call::list_devices {} => names(self.devices.disk_names()),
-            Call::list_partitions {} => names(self.devices.partition_names()?),
-            Call::list_filesystems {} => Value::Hash(self.devices.filesystems()?),
-            Call::nr_devices {} => Value::Int(self.devices.disk_names().len() as i64),
-            _ => return aside("it is not a question for the direct reader"),
-        })
-    }
-
-    fn labels_call(&self, call: &labels::Call) -> Served<Value> {
-        use labels::Call;
-        let content = |mountable: &GuestString| self.devices.find_mountable(mountable)?.content();
-        Ok(match call {
-            Call::vfs_type { mountable } => text(content(mountable)?.map(|c| c.kind).unwrap_or_default()),
-            Call::vfs_label { mountable } => {
-                text(content(mountable)?.and_then(|c| c.label).unwrap_or_default())
-            }
-            Call::vfs_uuid { mountable } => {
-                text(content(mountable)?.and_then(|c| c.uuid).unwrap_or_default())
-            }
-            _ => return aside("it is not a question for the direct reader"),
-        })
-    }
-
-    fn block_call(&self, call: &guestd_api::actions::block::Call) -> Served<Value> {
-        use guestd_api::actions::block::Call;
-        match call {
-            Call::blockdev_getsize64 { device } => {
-                Ok(Value::Int(self.devices.find(device)?.block()?.size() as i64))
-            }
-            Call::blockdev_getss { device } => {
-                self.devices.find(device)?.block()?;
-                Ok(Value::Int(512))
-            }
-            _ => aside("it is not a question for the direct reader"),
-        }
-    }
-
-    fn parts_call(&self, call: &parts::Call) -> Served<Value> {
-        use parts::Call;
-        match call {
-            Call::part_list { device } => self.devices.part_list(device),
-            Call::part_get_parttype { device } => self.devices.table_kind(device),
-            Call::part_to_dev { partition } => self.devices.whole_disk_of(partition),
-            Call::part_to_partnum { partition } => self.devices.number_of(partition),
-            _ => aside("it is not a question for the direct reader"),
+            Call::Devices(call) => volumes::devices(devices, call),
+            Call::Labels(call) => volumes::labels(devices, call),
+            Call::Parts(call) => volumes::parts(devices, call),
+            Call::Block(call) => volumes::block(devices, call),
+            Call::Lvm(call) => volumes::logical(devices, call),
+            Call::Md(call) => volumes::arrays(devices, call),
+            Call::Ldm(call) => volumes::dynamic(devices, call),
+            Call::Files(call) => kinds::answer(&vfs.borrow(), call),
+            Call::Links(call) => kinds::links(&vfs.borrow(), call),
+            Call::Stat(call) => stat::answer(&vfs.borrow(), call, context),
+            Call::Dirs(call) => listing::answer(&vfs.borrow(), call),
+            Call::Read(call) => reading::answer(&vfs.borrow(), devices, call, context),
+            Call::Search(call) => searching::answer(&vfs.borrow(), call, context),
+            Call::Xattr(call) => xattrs::answer(&vfs.borrow(), call),
+            Call::Transfer(call) => streams::answer(&vfs.borrow(), devices, call, context),
+            Call::Checksum(call) => streams::checksums(&vfs.borrow(), call, context),
+            Call::Archive(call) => archives::answer(&vfs.borrow(), call, context),
+            _ => aside("the direct reader does not answer it"),
         }
     }
 

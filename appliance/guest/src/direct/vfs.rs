@@ -2,13 +2,14 @@
 //! file system may lead into another, and never out of the guest.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
 use libimage::fs::btrfs::Btrfs;
-use libimage::fs::system::{FileSystem, FsError, Kind, Node, Result as FsResult};
+use libimage::fs::system::{Attributes, FileSystem, FsError, Kind, Node, Result as FsResult};
 use rustix::io::Errno;
 
 use super::devices::Device;
@@ -18,10 +19,10 @@ use super::{Refusal, Served, aside};
 const MAX_LINKS: usize = 40;
 /// The longest path that the kernel takes, in bytes.
 pub(super) const MAX_PATH: usize = 4095;
-/// Bytes of a file that are read at a time.
-const PIECE: usize = 1 << 20;
 /// The longest name in a directory, in bytes.
 const MAX_NAME: usize = 255;
+/// Above this many names of one directory it is cheaper to list the directory than to look each one up.
+const MANY: usize = 16;
 
 /// What is mounted where.
 #[derive(Default)]
@@ -41,6 +42,10 @@ pub(super) struct Mount {
     pub(super) options: GuestString,
     /// It lies on several devices, of which the kernel names one.
     pub(super) is_spread: bool,
+    /// The kernel's number for the device.
+    number: (u32, u32),
+    /// As detected on the device; it makes the number of the file system.
+    uuid: Option<String>,
     fs: Arc<dyn FileSystem>,
 }
 
@@ -67,7 +72,33 @@ pub(super) struct Found<'a> {
 pub(super) struct Named {
     pub(super) name: Vec<u8>,
     pub(super) place: Place,
+    /// What the directory itself has there, whatever is mounted over it.
+    pub(super) below: Place,
     pub(super) kind: Kind,
+    /// The directory says what kind of thing it is.
+    pub(super) told: bool,
+}
+
+/// Finds names of a directory.
+pub(super) struct NamesIn<'a> {
+    vfs: &'a Vfs,
+    directory: Vec<u8>,
+    known: HashMap<Vec<u8>, Place>,
+}
+
+impl NamesIn<'_> {
+    /// What a name is, a link itself; `None` if there is nothing that it leads to.
+    pub(super) fn find(&self, name: &GuestString) -> Served<Option<Place>> {
+        let name = name.as_bytes();
+        if let Some(place) = self.known.get(name) {
+            return Ok(Some(*place));
+        }
+        match self.vfs.resolve(&join(&self.directory, name), false) {
+            Ok(found) => Ok(found.there.map(|(place, _)| place)),
+            Err(Refusal::StepAside(why)) => aside(why),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 impl<'a> Found<'a> {
@@ -87,22 +118,23 @@ impl<'a> Found<'a> {
         question(&*self.vfs.mounts[place.mount].fs, place.node).map_err(|e| answer(e, &self.asked))
     }
 
-    pub(super) fn size(&self) -> Served<u64> {
-        Ok(self.ask(|fs, node| fs.attributes(node))?.size)
+    /// What `stat` says of it.
+    pub(super) fn attributes(&self) -> Served<Attributes> {
+        self.ask(|fs, node| fs.attributes(node))
     }
 
-    /// Reads a whole file into `sink`, piece by piece.
-    pub(super) fn read_file(&self, sink: &mut dyn FnMut(&[u8]) -> std::io::Result<()>) -> Served<()> {
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        loop {
-            let count = self.ask(|fs, node| fs.read(node, offset, &mut buffer))?;
-            if count == 0 {
-                return Ok(());
-            }
-            sink(&buffer[..count]).map_err(|source| Failure::io(&self.asked, &source))?;
-            offset += count as u64;
-        }
+    pub(super) fn size(&self) -> Served<u64> {
+        Ok(self.attributes()?.size)
+    }
+
+    /// Fills `into` from the byte `offset` on; less only at the end of the file.
+    pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> Served<usize> {
+        self.ask(|fs, node| fs.read(node, offset, into))
+    }
+
+    /// How errors name it.
+    pub(super) fn asked(&self) -> &[u8] {
+        &self.asked
     }
 }
 
@@ -157,6 +189,8 @@ impl Vfs {
             point,
             options,
             is_spread: is_spread.get(),
+            number: device.number,
+            uuid: content.uuid,
             fs,
         });
         Ok(Value::Void)
@@ -311,20 +345,114 @@ impl Vfs {
             ControlFlow::Continue(())
         });
         listed.map_err(|e| answer(e, asked))?;
+        // Few directories have anything mounted in them, so that paths need not be made.
+        let has_mounts = self.mounts.iter().skip(1).any(|m| inside(&m.point, path).is_some());
         let named = names.into_iter().map(|(name, node, kind)| {
-            let place = Place { mount: directory.mount, node };
-            match kind {
-                Some(kind) if kind != Kind::Directory => Ok(Named { name, place, kind }),
-                Some(kind) => {
-                    let place = self.covered(place, &join(path, &name));
-                    Ok(Named { name, place, kind })
-                }
-                None => {
-                    Ok(Named { name, place, kind: fs.attributes(node).map_err(|e| answer(e, asked))?.kind })
-                }
-            }
+            let below = Place { mount: directory.mount, node };
+            let told = kind.is_some();
+            let kind = match kind {
+                Some(kind) => kind,
+                None => fs.attributes(node).map_err(|e| answer(e, asked))?.kind,
+            };
+            let is_covered = has_mounts && kind == Kind::Directory;
+            let place = if is_covered { self.covered(below, &join(path, &name)) } else { below };
+            Ok(Named { name, place, below, kind, told })
         });
         named.collect()
+    }
+
+    /// Asks the file system of a place about it; errors name it as `asked`.
+    pub(super) fn ask<'a, T>(
+        &'a self,
+        place: Place,
+        asked: &[u8],
+        question: impl FnOnce(&'a dyn FileSystem, Node) -> FsResult<T>,
+    ) -> Served<T> {
+        question(&*self.mounts[place.mount].fs, place.node).map_err(|e| answer(e, asked))
+    }
+
+    /// What `stat` says of a place.
+    pub(super) fn attributes(&self, place: Place, asked: &[u8]) -> Served<Attributes> {
+        self.ask(place, asked, |fs, node| fs.attributes(node))
+    }
+
+    /// What a path leads to when all links are followed; an error if nothing.
+    pub(super) fn existing(&self, path: &GuestString) -> Served<Found<'_>> {
+        self.there(path, true)
+    }
+
+    /// The same where the last link is perhaps not to be followed.
+    pub(super) fn there(&self, path: &GuestString, follow: bool) -> Served<Found<'_>> {
+        let found = self.resolve(path.as_bytes(), follow)?;
+        found.place()?;
+        Ok(found)
+    }
+
+    /// For finding `names` of a directory.
+    pub(super) fn names_in(&self, directory: &GuestString, names: &[GuestString]) -> Served<NamesIn<'_>> {
+        // Nothing can be said before something is mounted.
+        self.resolve(b"/", true)?;
+        if let Some(name) = names.iter().find(|name| name.as_bytes().contains(&b'/')) {
+            let why = format!("names: '{name}': this is a list of names without '/'");
+            return Err(Failure::new(why).into());
+        }
+        let mut known = HashMap::new();
+        if names.len() > MANY
+            && let Ok(found) = self.resolve(directory.as_bytes(), true)
+            && found.kind() == Some(Kind::Directory)
+        {
+            let listed = self.list(found.place()?, &found.path, directory.as_bytes())?;
+            known.extend(listed.into_iter().map(|named| (named.name, named.place)));
+        }
+        Ok(NamesIn { vfs: self, directory: directory.as_bytes().to_vec(), known })
+    }
+
+    /// The number of the device that a place is on.
+    pub(super) fn device_number(&self, place: Place) -> i64 {
+        super::stat::device_number(self.mounts[place.mount].number)
+    }
+
+    /// What tells a file from all others: names of the same file have the same.
+    pub(super) fn identity(&self, place: Place) -> (usize, Node) {
+        (place.mount, place.node)
+    }
+
+    /// Whether a place is the top of its file system.
+    pub(super) fn is_top(&self, place: Place) -> bool {
+        self.mounts[place.mount].fs.root() == place.node
+    }
+
+    /// The type of the file system of a place, with the kernel's name.
+    pub(super) fn kind_of(&self, place: Place) -> &'static str {
+        self.mounts[place.mount].fs.kind()
+    }
+
+    /// The number by which `statfs` knows the file system; `None` where only the kernel knows how it is made.
+    pub(super) fn file_system_id(&self, place: Place) -> Option<u64> {
+        let mount = &self.mounts[place.mount];
+        match mount.fs.kind() {
+            "ext2" | "ext3" | "ext4" => {
+                let digits = mount.uuid.as_ref()?.replace('-', "");
+                let bytes = u128::from_str_radix(&digits, 16).ok()?.to_be_bytes();
+                let [a, b] = *bytes.as_chunks::<8>().0 else { return None };
+                Some(u64::from_le_bytes(a) ^ u64::from_le_bytes(b))
+            }
+            "xfs" | "vfat" | "exfat" | "iso9660" | "squashfs" | "erofs" => {
+                Some(self.device_number(place).cast_unsigned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The options of its mount, as `statfs` tells them.
+    pub(super) fn mount_flags(&self, place: Place) -> i64 {
+        const READ_ONLY: i64 = 0x1;
+        const VALID: i64 = 0x20;
+        const RELATIVE_ACCESS_TIMES: i64 = 0x1000;
+        let mount = &self.mounts[place.mount];
+        let always = matches!(mount.fs.kind(), "iso9660" | "squashfs" | "erofs");
+        let read_only = if always || mount.options == "ro" { READ_ONLY } else { 0 };
+        read_only | VALID | RELATIVE_ACCESS_TIMES
     }
 }
 
@@ -336,6 +464,14 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
     path.extend_from_slice(name);
     path
+}
+
+/// The directory around a path of the whole tree.
+pub(super) fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(slash) if slash > 0 => path.get(..slash).unwrap_or(path),
+        _ => b"/",
+    }
 }
 
 /// The rest of `path` below `point`, with its leading slash; `None` if it does not lie below.

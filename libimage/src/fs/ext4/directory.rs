@@ -11,6 +11,8 @@ use rustix::io::Errno;
 
 /// What stands in the place of a kind at a block's end, before its checksum.
 const CHECKSUM_KIND: u8 = 0xde;
+/// Where the root of an index says how names are hashed.
+const INDEX_VERSION: usize = 0x1c;
 /// Directories beyond this are taken for damage: 1 GiB of names.
 const MAX_SIZE: u64 = 1 << 30;
 
@@ -57,6 +59,50 @@ impl Ext4 {
                 if self.block_entries(directory, &bytes, entry)?.is_break() {
                     return Ok(());
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through a directory in the order in which the kernel lists it: by the hashes of names, where it has an index
+    /// or is so small that it would not need one, else as they lie there.
+    pub(super) fn in_order(
+        &self,
+        directory: &Inode,
+        entry: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let is_indexed = directory.has(flag::INDEX);
+        let is_hashed = is_indexed
+            || directory.size() / self.superblock.block_size == 1
+            || directory.has(flag::INLINE_DATA);
+        let Some(mut hashing) =
+            self.superblock.hashing.filter(|_| is_hashed && !directory.has(flag::CASEFOLD))
+        else {
+            return self.entries(directory, entry);
+        };
+        if is_indexed
+            && let Some(at) = self.run_at(directory, 0)?.at
+            && let Some(version) = self.block(at)?.get(INDEX_VERSION)
+        {
+            hashing.version = *version;
+        }
+        let mut all = Vec::new();
+        let mut is_known = true;
+        self.entries(directory, &mut |entry| {
+            let hash = hashing.of(entry.name);
+            is_known &= hash.is_some();
+            all.push((hash, entry.name.to_vec(), entry.node, entry.kind));
+            ControlFlow::Continue(())
+        })?;
+        if !is_known {
+            return Err(FsError::Unsupported(
+                "the names in a directory are hashed in another way".to_owned(),
+            ));
+        }
+        all.sort_by_key(|(hash, ..)| *hash);
+        for (_, name, node, kind) in all {
+            if entry(Entry { name: &name, node, kind }).is_break() {
+                break;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 
 mod blocks;
 mod directory;
+mod hash;
 mod inode;
 mod journal;
 mod superblock;
@@ -211,7 +212,7 @@ impl FileSystem for Ext4 {
     }
 
     fn list(&self, directory: Node, entry: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
-        self.entries(&self.node(directory)?, entry)
+        self.in_order(&self.node(directory)?, entry)
     }
 
     fn read_link(&self, node: Node) -> Result<Vec<u8>> {

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::super::device::Device;
 use super::super::system::{FsError, Result};
+use super::hash::Hashing;
 use crate::fields::Fields;
 
 /// Where the superblock lies.
@@ -42,6 +43,9 @@ const METADATA_CSUM: u32 = 0x400;
 const SPARSE_SUPER: u32 = 0x1;
 const SPARSE_SUPER2: u32 = 0x200;
 const HAS_JOURNAL: u32 = 0x4;
+const DIRECTORY_INDEX: u32 = 0x20;
+/// A flag of the file system: names are hashed as numbers without a sign.
+const UNSIGNED_HASH: u32 = 0x2;
 
 /// What is known of the file system as a whole.
 pub(super) struct Superblock {
@@ -60,6 +64,8 @@ pub(super) struct Superblock {
     pub(super) is_casefolded: bool,
     pub(super) cluster_blocks: u64,
     pub(super) kind: &'static str,
+    /// How names are hashed, if directories can have indexes.
+    pub(super) hashing: Option<Hashing>,
     first_data_block: u32,
     blocks_per_group: u32,
     pub(super) groups: u32,
@@ -149,6 +155,11 @@ impl Superblock {
             has_huge_files: read_only_compatible & 0x8 != 0,
             is_casefolded: incompatible & incompatible::CASEFOLD != 0,
             cluster_blocks: 1 << (cluster_shift - shift),
+            hashing: (compatible & DIRECTORY_INDEX != 0).then(|| Hashing {
+                version: bytes.get(0xfc).copied().unwrap_or_default(),
+                unsigned: fields.le32(0x160) & UNSIGNED_HASH != 0,
+                seed: [0xec, 0xf0, 0xf4, 0xf8].map(|at| fields.le32(at)),
+            }),
             // What the kernel would mount it as, and blkid call it.
             kind: match (has_journal, incompatible & 0x2c0 | read_only_compatible & 0x478) {
                 (_, 1..) => "ext4",

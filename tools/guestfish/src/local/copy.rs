@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use guestd_api::GuestString;
-use guestd_api::actions::archive::{TarInOptions, TarOutOptions};
-use guestd_api::actions::files::{IsDirOptions, IsFileOptions};
+use guestd_api::actions::archive::TarInOptions;
+use guestd_api::actions::files::IsDirOptions;
 use guestd_api::prelude::*;
 
 use super::Flow;
@@ -96,47 +96,8 @@ pub(super) fn copy_out(
     if !directory.is_dir() {
         bail!("target ‘{local}’ is not a directory");
     }
-    let guest = &session.guest;
     for remote in remotes {
-        let path = remote.as_bytes();
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        let slash = path
-            .iter()
-            .rposition(|&b| b == b'/')
-            .or_else(|| (path.is_empty() && remote == "/").then_some(0))
-            .ok_or_else(|| anyhow!("copy-out: '{remote}' is not an absolute path"))?;
-        let name = GuestString::from(path.get(slash + 1..).unwrap_or_default());
-        if guest.is_file(remote.clone(), IsFileOptions::default().followsymlinks(true))? {
-            let target = directory.join(Path::new(name.as_os_str()));
-            let mut file = fs::File::create(&target).with_context(|| target.display().to_string())?;
-            guest.download(remote.clone(), &mut file)?;
-            continue;
-        }
-        let below = GuestString::from(if path.is_empty() { &b"/"[..] } else { path });
-        if !guest.is_dir(below.clone(), IsDirOptions::default().followsymlinks(true))? {
-            bail!("‘{remote}’ is not a file or directory");
-        }
-        let target = directory.join(Path::new(name.as_os_str()));
-        fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
-        let mut tar = command("tar")
-            .arg("-C")
-            .arg(&target)
-            .args(["-xf", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .context("tar")?;
-        let done = match tar.stdin.take() {
-            Some(mut archive) => {
-                widen(&archive);
-                guest.tar_out(below, &mut archive, TarOutOptions::default())
-            }
-            None => Ok(()),
-        };
-        let status = tar.wait()?;
-        done?;
-        if !status.success() {
-            bail!("copy-out: tar failed: {status}");
-        }
+        guest_cli::copy::copy_out(&session.guest, remote, &directory, || command("tar"))?;
     }
     Ok(Flow::Go)
 }

@@ -1,13 +1,16 @@
 //! Bytes shown to people: in hexadecimal, and the strings among them.
 
-use guestd_api::wire::MAX_REPLY;
-use guestd_api::{Failure, GuestString};
+use crate::wire::MAX_REPLY;
+use crate::{Failure, GuestString};
 use std::fmt::Write as _;
+
+const EINVAL: i32 = 22;
+const EFBIG: i32 = 27;
 
 /// The lines of a dump: offset, sixteen bytes, the same as characters. A line that repeats is shown once and
 /// then as `*`.
-#[derive(Default)]
-pub(super) struct HexDump {
+#[derive(Debug, Default)]
+pub struct HexDump {
     text: String,
     offset: u64,
     last: Vec<u8>,
@@ -16,7 +19,10 @@ pub(super) struct HexDump {
 
 impl HexDump {
     /// Adds bytes, a multiple of sixteen unless they are the last ones.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// When the text becomes too long for an answer.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         for line in bytes.chunks(16) {
             if line.len() == 16 && line == self.last {
                 if !self.repeating {
@@ -31,9 +37,7 @@ impl HexDump {
             self.offset = self.offset.saturating_add(line.len() as u64);
         }
         if self.text.len() > MAX_REPLY / 2 {
-            return Err(
-                Failure::new("file is too large for this action, use download").with_errno(libc::EFBIG)
-            );
+            return Err(Failure::new("file is too large for this action, use download").with_errno(EFBIG));
         }
         Ok(())
     }
@@ -56,7 +60,7 @@ impl HexDump {
     }
 
     /// The text, with the length as its last line unless there was nothing.
-    pub(super) fn finish(mut self) -> String {
+    pub fn finish(mut self) -> String {
         if self.offset > 0 {
             let _ = writeln!(self.text, "{:08x}", self.offset);
         }
@@ -65,8 +69,8 @@ impl HexDump {
 }
 
 /// How characters of a string are stored.
-#[derive(Clone, Copy)]
-pub(super) struct Encoding {
+#[derive(Clone, Copy, Debug)]
+pub struct Encoding {
     /// Bytes per character.
     width: usize,
     big_endian: bool,
@@ -76,7 +80,10 @@ pub(super) struct Encoding {
 
 impl Encoding {
     /// From the letter that the program `strings` has for it.
-    pub(super) fn parse(letter: &GuestString) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// When there is no such letter.
+    pub fn parse(letter: &GuestString) -> Result<Self, Failure> {
         let (width, big_endian, eight_bits) = match letter.as_bytes() {
             b"s" => (1, false, false),
             b"S" => (1, false, true),
@@ -85,7 +92,7 @@ impl Encoding {
             b"B" => (4, true, false),
             b"L" => (4, false, false),
             _ => {
-                return Err(Failure::new(format!("{letter}: invalid encoding")).with_errno(libc::EINVAL));
+                return Err(Failure::new(format!("{letter}: invalid encoding")).with_errno(EINVAL));
             }
         };
         Ok(Encoding { width, big_endian, eight_bits })
@@ -105,7 +112,7 @@ impl Encoding {
 }
 
 /// The runs of at least four printable characters.
-pub(super) fn strings_in(bytes: &[u8], encoding: Encoding) -> Vec<GuestString> {
+pub fn strings_in(bytes: &[u8], encoding: Encoding) -> Vec<GuestString> {
     let mut found = Vec::new();
     let mut run = Vec::new();
     let mut rest = bytes;

@@ -3,8 +3,11 @@
 //! A list that was parsed from text is sorted, and [`is_valid`] says whether it is complete: the kernel insists
 //! on both.
 
-use guestd_api::{Failure, GuestString};
+use crate::{Failure, GuestString};
 use std::fmt::Write as _;
+
+const ENOENT: i32 = 2;
+const EINVAL: i32 = 22;
 
 /// Version 2 of the attribute is the only one.
 const VERSION: u32 = 2;
@@ -13,24 +16,32 @@ const NOBODY: u32 = u32::MAX;
 
 /// Whom an entry is about, in the order of the kernel's tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Who {
+pub enum Who {
+    /// The file's owner.
     Owner,
+    /// A user.
     User(u32),
+    /// The file's group.
     OwningGroup,
+    /// A group.
     Group(u32),
+    /// Not a person: what all but the owner and others can have at most.
     Mask,
+    /// Everybody else.
     Other,
 }
 
 /// What somebody may do: bits 4 read, 2 write, 1 execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Entry {
-    pub(crate) who: Who,
-    pub(crate) permissions: u8,
+pub struct Entry {
+    /// Whom it is about.
+    pub who: Who,
+    /// Bits: 4 read, 2 write, 1 execute.
+    pub permissions: u8,
 }
 
 /// The list that permissions alone amount to.
-pub(crate) fn from_mode(mode: u32) -> [Entry; 3] {
+pub fn from_mode(mode: u32) -> [Entry; 3] {
     let bits = |shift: u32| u8::try_from(mode >> shift & 7).unwrap_or_default();
     [
         Entry { who: Who::Owner, permissions: bits(6) },
@@ -40,8 +51,11 @@ pub(crate) fn from_mode(mode: u32) -> [Entry; 3] {
 }
 
 /// Reads the kernel's form.
-pub(crate) fn parse_xattr(bytes: &[u8]) -> Result<Vec<Entry>, Failure> {
-    let broken = || Failure::new("The access control list is damaged").with_errno(libc::EINVAL);
+///
+/// # Errors
+/// When it is damaged.
+pub fn parse_xattr(bytes: &[u8]) -> Result<Vec<Entry>, Failure> {
+    let broken = || Failure::new("The access control list is damaged").with_errno(EINVAL);
     let (version, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
     let (entries, rest) = rest.as_chunks::<8>();
     if u32::from_le_bytes(*version) != VERSION || !rest.is_empty() {
@@ -64,7 +78,7 @@ pub(crate) fn parse_xattr(bytes: &[u8]) -> Result<Vec<Entry>, Failure> {
 }
 
 /// Makes the kernel's form.
-pub(crate) fn to_xattr(list: &[Entry]) -> Vec<u8> {
+pub fn to_xattr(list: &[Entry]) -> Vec<u8> {
     let mut bytes = VERSION.to_le_bytes().to_vec();
     for entry in list {
         let (tag, id) = match entry.who {
@@ -83,7 +97,7 @@ pub(crate) fn to_xattr(list: &[Entry]) -> Vec<u8> {
 }
 
 /// One line per entry, in the long form, users and groups as numbers.
-pub(crate) fn to_text(list: &[Entry]) -> String {
+pub fn to_text(list: &[Entry]) -> String {
     let mut text = String::new();
     for entry in list {
         let who = match entry.who {
@@ -101,10 +115,13 @@ pub(crate) fn to_text(list: &[Entry]) -> String {
 }
 
 /// Reads text in the long or the short form, entries separated by commas or newlines; `#` starts a comment.
-pub(crate) fn parse_text(text: &GuestString) -> Result<Vec<Entry>, Failure> {
+///
+/// # Errors
+/// When it is no such text.
+pub fn parse_text(text: &GuestString) -> Result<Vec<Entry>, Failure> {
     let broken = || {
         let why = "acl_from_text: No such file or directory";
-        Failure::new(format!("could not parse acl string: {text}: {why}")).with_errno(libc::ENOENT)
+        Failure::new(format!("could not parse acl string: {text}: {why}")).with_errno(ENOENT)
     };
     let mut list = Vec::new();
     for line in text.to_str().ok_or_else(broken)?.lines() {
@@ -148,7 +165,7 @@ fn parse_entry(text: &str) -> Option<Entry> {
 }
 
 /// Each entry once, the three that must be there, and a mask if there is somebody it is for.
-pub(crate) fn is_valid(sorted: &[Entry]) -> bool {
+pub fn is_valid(sorted: &[Entry]) -> bool {
     let has = |who: Who| sorted.iter().any(|entry| entry.who == who);
     let named = sorted.iter().any(|entry| matches!(entry.who, Who::User(_) | Who::Group(_)));
     let twice = sorted.windows(2).any(|pair| matches!(pair, [a, b] if a.who == b.who));
