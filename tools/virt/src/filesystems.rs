@@ -211,7 +211,12 @@ fn raid_parents(guest: &Guest, device: &GuestString) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     match guest.md_stat(device) {
-        Ok(members) => Ok(members.into_iter().map(|member| member.mdstat_device.to_string()).collect()),
+        Ok(members) => {
+            let mut names: Vec<_> =
+                members.into_iter().map(|member| member.mdstat_device.to_string()).collect();
+            names.sort();
+            Ok(names)
+        }
         Err(Error::Action { .. }) => Ok(Vec::new()),
         Err(other) => Err(other.into()),
     }

@@ -151,9 +151,11 @@ fn application_fields(app: &Application2) -> Vec<(&'static str, String)> {
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The drive letters of Windows and their devices.
-fn drives(system: &System) -> &[(String, String)] {
-    system.windows.as_ref().map_or(&[], |windows| &windows.drives)
+/// The drive letters of Windows and their devices, in the order of the alphabet.
+fn drives(system: &System) -> Vec<(String, String)> {
+    let mut drives = system.windows.as_ref().map(|windows| windows.drives.clone()).unwrap_or_default();
+    drives.sort_by_key(|(letter, _)| letter.to_ascii_lowercase());
+    drives
 }
 
 /// Bytes as text of printable letters (RFC 4648).

@@ -39,7 +39,7 @@ fn system(xml: &mut Xml, report: &Report) {
     let drives = drives(&report.system);
     if !drives.is_empty() {
         xml.group("drive_mappings", |xml| {
-            for (letter, device) in drives {
+            for (letter, device) in &drives {
                 xml.element("drive_mapping", Some(("name", letter.as_str())), device);
             }
         });

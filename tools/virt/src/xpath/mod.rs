@@ -28,7 +28,7 @@ pub enum Error {
     #[error("The XML document is nested too deeply")]
     Deep,
     /// The question makes no sense.
-    #[error("XPath error: {what}, at character {at} of the query")]
+    #[error("XPath error: {what}, at byte {at} of the query")]
     Query {
         /// What is wrong.
         what: String,
@@ -40,7 +40,7 @@ pub enum Error {
     Evaluation(String),
 }
 
-/// The answer to `query`: nodes as XML, one after the other, or a value as text; each ends with a newline.
+/// The answer to `query`: nodes as XML, one after the other, or a value as text, if it has any; each ends with a newline.
 ///
 /// # Errors
 /// When the document or the question makes no sense.

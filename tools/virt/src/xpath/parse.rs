@@ -85,7 +85,7 @@ struct Parser {
 
 /// Reads a whole question.
 pub(super) fn parse(text: &str) -> Result<Expr, Error> {
-    let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1, depth: 0 };
+    let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.len() + 1, depth: 0 };
     let expr = parser.level(0)?;
     match parser.peek() {
         None => Ok(expr),

@@ -10,7 +10,10 @@ const MAX_INDENT: usize = 30;
 
 /// The answer as it is printed.
 pub(super) fn answer(value: &Value<'_>) -> String {
-    let Value::Nodes(nodes) = value else { return value.to_text() + "\n" };
+    let Value::Nodes(nodes) = value else {
+        let text = value.to_text();
+        return if text.is_empty() { text } else { text + "\n" };
+    };
     let mut text = String::new();
     for node in nodes {
         match node {

@@ -24,13 +24,13 @@ const MARKS: [&str; 21] = [
     "$",
 ];
 
-/// Takes a question apart: each word with the number of its first character, from 1.
+/// Takes a question apart: each word with the place of its first byte, from 1.
 pub(super) fn tokens(text: &str) -> Result<Vec<(Token, usize)>, Error> {
     let mut found: Vec<(Token, usize)> = Vec::new();
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
-        let at = text.chars().count() - rest.chars().count() + 1;
+        let at = text.len() - rest.len() + 1;
         let Some(first) = rest.chars().next() else { return Ok(found) };
         let wrong = |what: &str| Error::Query { what: what.to_owned(), at };
         // After an operand a star multiplies, and some names are operators.
