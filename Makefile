@@ -42,7 +42,10 @@ appliance: build
 	$(TARGET)/release/appliance build
 
 PREFIX ?= /usr/local
-PROGRAMS := appliance guestfish guestmount guestunmount img virt-cat virt-copy-out virt-diff virt-filesystems virt-ls virt-tar-out vmm-mini
+PROGRAMS := appliance guestfish guestmount guestunmount img virt-copy-out virt-diff virt-ls virt-tar-out vmm-mini \
+	$(MANUALS)
+# Each prints its own page.
+MANUALS := virt-alignment-scan virt-cat virt-df virt-filesystems virt-get-kernel virt-inspector virt-log virt-tail
 
 # Also without having been root for the build.
 install:
@@ -50,6 +53,8 @@ install:
 	install $(addprefix $(TARGET)/release/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install $(AGENT) $(DESTDIR)$(PREFIX)/libexec
 	$(TARGET)/release/img man > $(DESTDIR)$(PREFIX)/share/man/man1/img.1
+	for program in $(MANUALS); do \
+	    $(TARGET)/release/$$program --manual-page > $(DESTDIR)$(PREFIX)/share/man/man1/$$program.1 || exit 1; done
 
 demo: build
 	@scripts/install-packages demo

@@ -104,8 +104,8 @@ impl Added {
         if name == "/dev/null" { Source::Scratch(NULL_DISK) } else { Source::File(name) }
     }
 
-    /// Opens it.
-    pub(crate) fn open(&self) -> libimage::Result<Drive> {
+    /// Opens it. Where others may write to what is only read, no lock is asked for.
+    pub(crate) fn open(&self, share: bool) -> libimage::Result<Drive> {
         let mut drive = match &self.source {
             Source::Scratch(size) => Drive::in_memory(*size, self.read_only),
             Source::File(path) => {
@@ -114,7 +114,9 @@ impl Added {
                 let unsafe_ = self.cache.as_deref() == Some("unsafe");
                 let cache = if unsafe_ { CacheMode::Unsafe } else { CacheMode::Writeback };
                 let read_only = self.read_only;
-                Drive::open_with(path, OpenOptions { format, read_only, cache, ..OpenOptions::default() })?
+                let force_share = share && read_only;
+                let options = OpenOptions { format, read_only, force_share, cache, ..OpenOptions::default() };
+                Drive::open_with(path, options)?
             }
         };
         drive.block_size = self.block_size.unwrap_or(SECTOR);

@@ -48,6 +48,9 @@ impl FromStr for How {
 /// Listens to what there is to tell, and whether the user wants to hear everything.
 pub type NoticeFn = Box<dyn Fn(Notice<'_>, bool)>;
 
+/// Gets a line for each action that is called, and one for what it answered.
+pub type TraceFn = Box<dyn Fn(&str)>;
+
 /// Gets what the appliance's kernel says.
 pub type ConsoleFn = Arc<dyn Fn(&[u8], bool) + Send + Sync>;
 
@@ -63,10 +66,14 @@ pub struct Settings {
     pub cpus: u8,
     /// Tell everything.
     pub verbose: bool,
+    /// Look at read-only images even while a machine writes to them: what is seen need not hold together.
+    pub share: bool,
     /// The program's name, for scripts that ask.
     pub program: String,
     /// Is told, in a line, who answers and why.
     pub notice: Option<NoticeFn>,
+    /// Gets every action.
+    pub trace: Option<TraceFn>,
     /// Gets what the appliance's kernel says, and whether everything is to be told.
     pub console: Option<ConsoleFn>,
 }
@@ -79,8 +86,10 @@ impl Default for Settings {
             memory_mib: 512,
             cpus: 1,
             verbose: false,
+            share: false,
             program: String::new(),
             notice: None,
+            trace: None,
             console: None,
         }
     }
@@ -113,7 +122,9 @@ pub struct Guest {
     /// Where `mount-local` has mounted it.
     pub(crate) host_mount: RefCell<Option<HostMount>>,
     how: Cell<How>,
+    share: bool,
     notice: Option<NoticeFn>,
+    trace: Option<TraceFn>,
     console: Option<ConsoleFn>,
     canceller: Canceller,
 }
@@ -147,7 +158,9 @@ impl Guest {
             served: RefCell::default(),
             host_mount: RefCell::default(),
             how: Cell::new(settings.how),
+            share: settings.share,
             notice: settings.notice,
+            trace: settings.trace,
             console: settings.console,
             canceller: Canceller::default(),
         }
@@ -229,7 +242,7 @@ impl Guest {
         }
         let mut drives = Vec::new();
         for added in self.added.borrow().iter() {
-            let drive = added.open().map_err(|e| Failure::new(describe(&e)))?;
+            let drive = added.open(self.share).map_err(|e| Failure::new(describe(&e)))?;
             if let Source::File(name) = &added.source
                 && drive.is_risky_guess()
             {
@@ -292,9 +305,17 @@ impl Guest {
 
 impl Actions for Guest {
     fn call(&self, call: &Call, context: &mut Context<'_>) -> Result<Value> {
-        match handle::answer(self, call) {
+        let trace = |line: &dyn Fn() -> String| {
+            if let Some(hear) = &self.trace {
+                hear(&line());
+            }
+        };
+        trace(&|| crate::trace::called(call));
+        let answer = match handle::answer(self, call) {
             Some(answer) => answer,
             None => self.ask(call, context),
-        }
+        };
+        trace(&|| crate::trace::answered(call, &answer));
+        answer
     }
 }

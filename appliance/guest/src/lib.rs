@@ -28,6 +28,8 @@ pub mod guest;
 mod handle;
 pub mod inspect;
 mod served;
+mod trace;
 
 pub use drive::Drive;
-pub use guest::{Canceller, ConsoleFn, Guest, How, NoticeFn, Settings};
+pub use guest::{Canceller, ConsoleFn, Guest, How, NoticeFn, Settings, TraceFn};
+pub use handle::{Domain, domains};

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod interrupt;
+pub mod man;
 pub mod progress;
 
 use std::io::Write;

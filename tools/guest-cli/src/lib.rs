@@ -2,17 +2,20 @@
 
 mod arguments;
 pub mod copy;
+pub mod keys;
+pub mod luks;
 mod mounts;
+pub mod uri;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use appliance_engine::launch::{self, Notice};
-use guest::{ConsoleFn, How, NoticeFn, Settings};
+use guest::{ConsoleFn, How, NoticeFn, Settings, TraceFn};
 
-pub use arguments::{DriveSpec, GuestArguments, GuestOptions};
-pub use mounts::{MountSpec, mount_system};
+pub use arguments::{DiskSpec, DriveSpec, GuestArguments, GuestOptions};
+pub use mounts::{MountSpec, mount_all, mount_system};
 
 /// How a guest is served, as the user chose it.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +30,35 @@ pub struct Service {
     pub cpus: u8,
     /// Tell who answers and why, and show what the appliance's kernel says.
     pub verbose: bool,
+    /// Show every action that is called.
+    pub trace: bool,
+    /// Look at read-only images even while a machine writes to them.
+    pub share: bool,
 }
+
+/// Something that was not asked for as it should be; it is told as it is, with the program's name in it.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl Usage {
+    /// What is wrong with the command line, and where help is.
+    pub fn of(program: &str, what: &str) -> Self {
+        Usage(format!("{program}: {what}\n{}", hint(program)))
+    }
+}
+
+/// Where help is.
+pub fn hint(program: &str) -> String {
+    format!("Try ‘{program} --help’ for more information.")
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 impl Service {
     /// The settings for a guest; what they have to tell goes to standard error under the name `program`.
@@ -38,8 +69,12 @@ impl Service {
             memory_mib: self.memory_mib,
             cpus: self.cpus,
             verbose: self.verbose,
+            share: self.share,
             program: program.to_owned(),
             notice: Some(notices(program)),
+            trace: self
+                .trace
+                .then(|| Box::new(|line: &str| eprintln!("libguestfs: trace: {line}")) as TraceFn),
             console: Some(console()),
         }
     }
@@ -72,10 +107,24 @@ pub fn console() -> ConsoleFn {
 pub fn finish(program: &str, done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if cli::error::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{program}: {}", cli::error::chain(&error));
-            ExitCode::FAILURE
-        }
+        Err(error) => report(program, &error),
     }
+}
+
+/// Prints what went wrong. A reader that does not want more is no failure.
+pub fn report(program: &str, error: &anyhow::Error) -> ExitCode {
+    if cli::error::is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", complaint(program, error));
+    ExitCode::FAILURE
+}
+
+/// What is printed about an error: what an action said has the name that scripts look for.
+pub fn complaint(program: &str, error: &anyhow::Error) -> String {
+    if let Some(usage) = error.downcast_ref::<Usage>() {
+        return usage.to_string();
+    }
+    let by_action = error.downcast_ref::<guestd_api::Error>().is_some();
+    format!("{}: {}", if by_action { "libguestfs: error" } else { program }, cli::error::chain(error))
 }

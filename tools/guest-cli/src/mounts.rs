@@ -1,9 +1,11 @@
 //! What is mounted before the work begins: a device that was named, or the operating system found.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use guest::Guest;
 use guest::inspect::{self, System};
 use guestd_api::prelude::*;
+
+use crate::Usage;
 
 /// `DEV[:DIR[:OPTIONS[:TYPE]]]`, as given to `-m`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,30 +36,63 @@ impl MountSpec {
     /// When that fails.
     pub fn mount(&self, guest: &dyn Actions, read_only: bool) -> Result<()> {
         let (device, point) = (self.device.as_str(), self.point.as_str());
-        let done = match (self.options.as_str(), self.kind.as_str()) {
+        match (self.options.as_str(), self.kind.as_str()) {
             ("", "") if read_only => guest.mount_ro(device, point),
             ("", "") => guest.mount(device, point),
             (options, "") => guest.mount_options(options, device, point),
             (options, kind) => guest.mount_vfs(options, kind, device, point),
-        };
-        done.with_context(|| format!("{device} cannot be mounted on {point}"))
+        }?;
+        Ok(())
     }
 }
 
-/// Finds the one operating system of a guest, which is then known to its actions, and mounts it; what could not be mounted of it is told on
-/// standard error.
+/// Mounts what was named, in order.
+///
+/// # Errors
+/// When something cannot be mounted; with what could be instead.
+pub fn mount_all(guest: &Guest, mounts: &[MountSpec], read_only: bool, program: &str) -> Result<()> {
+    for mount in mounts {
+        if let Err(error) = mount.mount(guest, read_only) {
+            let others = others(guest, mount.device(), program);
+            return Err(Usage(format!("libguestfs: error: {}\n{others}", cli::error::chain(&error))).into());
+        }
+    }
+    Ok(())
+}
+
+/// What could be mounted instead.
+fn others(guest: &Guest, device: &str, program: &str) -> String {
+    let mut text = format!("{program}: ‘{device}’ could not be mounted.");
+    let others = guest.list_filesystems().unwrap_or_default();
+    if !others.is_empty() {
+        text.push_str(&format!("\n{program}: Did you mean to mount one of these filesystems?"));
+    }
+    for (name, kind) in others {
+        text.push_str(&format!("\n{program}: \t{name} ({kind})"));
+    }
+    text
+}
+
+/// Finds the one operating system of a guest, which is then known to its actions, and mounts it; what could not be
+/// mounted of it is told on standard error.
 ///
 /// # Errors
 /// When there is none, or more than one.
 pub fn mount_system(guest: &Guest, read_only: bool, program: &str) -> Result<System> {
     let mut systems = guest.inspect()?;
     let system = match systems.len() {
-        0 => bail!("no operating system was found on this disk"),
         1 => systems.remove(0),
-        n => bail!(
-            "{n} operating systems were found, on {}: choose one by mounting it with -m",
+        0 => bail!(Usage(format!(
+            "{program}: no operating system was found on this disk\n\n\
+             virt-filesystems shows what the disk holds. Where a tool has -m, that mounts a file system of it\n\
+             without looking for a system; in guestfish, 'run' and 'mount-ro' do."
+        ))),
+        n => bail!(Usage(format!(
+            "{program}: multi-boot operating systems are not supported\n\n\
+             {n} were found, on {}. Where a tool has -m, that mounts the one that is meant; in guestfish,\n\
+             'run' and 'mount-ro' do.",
             systems.iter().map(|s| s.root.as_str()).collect::<Vec<_>>().join(", ")
-        ),
+        ))),
     };
     for missing in &system.missing {
         eprintln!("{program}: warning: {missing} is not on these disks");

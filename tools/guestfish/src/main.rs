@@ -7,9 +7,7 @@ mod getopt;
 mod help;
 mod interactive;
 mod json;
-mod keys;
 mod local;
-mod luks;
 mod options;
 mod prepared;
 mod print;
@@ -19,7 +17,6 @@ mod session;
 mod shell;
 mod streams;
 mod trace;
-mod uri;
 mod windows;
 mod words;
 

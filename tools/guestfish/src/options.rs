@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use appliance_engine::launch::Choice;
 use guest::How;
 use guest_cli::MountSpec;
+use guest_cli::keys::{Keys, Selector};
 
 use crate::getopt::{self, Known, Value};
-use crate::keys::{Keys, Selector};
 use crate::prepared::{self, Prepared};
 
 /// A disk that an option asks for.

@@ -8,16 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use appliance_engine::launch::Notice;
 use guest::{Canceller, ConsoleFn, Guest, NoticeFn, Settings};
-use guest_cli::{mount_system, notices};
+use guest_cli::keys::Keys;
+use guest_cli::{luks, mount_all, mount_system, notices, uri};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::prelude::*;
 
 use crate::events::Events;
-use crate::keys::Keys;
 use crate::options::{Disk, Options};
 use crate::remote::Client;
-use crate::shell::Usage;
-use crate::uri;
 
 /// The state of a session.
 pub(crate) struct Session {
@@ -205,31 +203,12 @@ impl Session {
         if options.inspect {
             self.inspect(options.read_only, options.is_interactive() && options.commands.is_empty())?;
         }
-        for mount in &options.mounts {
-            if let Err(error) = mount.mount(&self.guest, options.read_only) {
-                eprintln!("libguestfs: error: {}", cli::error::chain(&error));
-                return Err(Usage(self.other_mounts(mount.device())).into());
-            }
-        }
-        Ok(())
-    }
-
-    /// What could be mounted instead.
-    fn other_mounts(&self, device: &str) -> String {
-        let mut text = format!("guestfish: ‘{device}’ could not be mounted.");
-        let others = self.guest.list_filesystems().unwrap_or_default();
-        if !others.is_empty() {
-            text.push_str("\nguestfish: Did you mean to mount one of these filesystems?");
-        }
-        for (name, kind) in others {
-            text.push_str(&format!("\nguestfish: \t{name} ({kind})"));
-        }
-        text
+        mount_all(&self.guest, &options.mounts, options.read_only, "guestfish")
     }
 
     /// Finds the operating system and mounts it.
     fn inspect(&self, read_only: bool, show: bool) -> Result<()> {
-        crate::luks::open_all(&self.guest, &self.keys)?;
+        luks::open_all(&self.guest, &self.keys)?;
         let system = mount_system(&self.guest, read_only, "guestfish")?;
         if show {
             println!("Operating system: {}", system.product_name.as_deref().unwrap_or("unknown"));

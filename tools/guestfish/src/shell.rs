@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+pub(crate) use guest_cli::Usage;
 use guestd_api::prelude::*;
 use guestd_api::{ArgError, CommandSpec, Error, GuestString, find};
 
@@ -101,18 +102,6 @@ pub(crate) fn report(session: &Session, error: &anyhow::Error) {
         }
     }
 }
-
-/// A command that was not written as it should be; it is told as it is.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
 
 /// A command that failed and has said so itself.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cli::man::escaped;
 
 use crate::arguments::{Command, HELP, Usage, Words};
 use crate::getopt::Opt;
@@ -110,12 +111,6 @@ fn page(commands: &[Command]) -> String {
         }
     }
     out + BACK
-}
-
-/// Text that troff prints as it is: hyphens that can be copied, no line that begins like a request.
-fn escaped(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
 #[cfg(test)]

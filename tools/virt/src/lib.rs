@@ -1,23 +1,46 @@
 //! The virt-* family: one small program a question. What they share is here.
 
+pub mod command_line;
 pub mod fields;
+pub mod filesystems;
+pub mod inspector;
+pub mod kernel;
+pub mod log;
+pub mod many;
 pub mod sides;
+pub mod size;
 pub mod table;
+pub mod tail;
 pub mod walk;
+pub mod windows_path;
+pub mod xpath;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use guest::Guest;
-use guest_cli::{GuestArguments, MountSpec, mount_system};
+use guest::inspect::System;
+use guest_cli::{DiskSpec, GuestArguments, GuestOptions, MountSpec, luks, mount_all, mount_system};
 
-/// Adds the options of a reading tool: those of every guest tool, and `-m`.
+pub use command_line::matches;
+
+/// Adds the options of a reading tool: those of every guest tool.
 pub fn command(name: &'static str, about: &'static str) -> Command {
-    let command =
-        Command::new(name).version(env!("CARGO_PKG_VERSION")).about(about).arg_required_else_help(true);
+    let command = Command::new(name).version(env!("CARGO_PKG_VERSION")).about(about).infer_long_args(true);
     GuestArguments::add_to(command)
+}
+
+/// The same for a tool in which `-h` means sizes for people: help is `--help` alone.
+pub fn command_without_h(name: &'static str, about: &'static str) -> Command {
+    command(name, about)
+        .disable_help_flag(true)
+        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Show this help"))
+}
+
+/// An option without a value.
+pub fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 /// The option `-m`: with it nothing is searched for.
@@ -30,29 +53,38 @@ pub fn mount_argument() -> Arg {
         .help("Mount this instead of looking for an operating system")
 }
 
-/// Reads the command line; a usage error is printed and gives the exit code.
-pub fn matches(command: Command) -> std::result::Result<ArgMatches, ExitCode> {
-    command.try_get_matches().map_err(|error| {
-        // Nobody listens: no reason to fail differently.
-        let _ = error.print();
-        if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-    })
-}
-
 /// The guest, opened for reading and mounted.
 ///
 /// # Errors
 /// When a disk cannot be opened, or what should be mounted is not there.
 pub fn open_mounted(matches: &ArgMatches, program: &'static str) -> Result<Guest> {
-    let guest = GuestArguments::read(matches).open_read_only(program)?;
-    let mounts: Vec<&String> = matches.get_many("mount").into_iter().flatten().collect();
-    if mounts.is_empty() {
-        mount_system(&guest, true, program)?;
+    let options = GuestArguments::read(matches);
+    open_disks_mounted(matches, &options, &options.disks, program).map(|(guest, _)| guest)
+}
+
+/// The guest of these disks, opened for reading and mounted; and its system, if that was searched for.
+///
+/// # Errors
+/// When a disk cannot be opened, or what should be mounted is not there.
+pub fn open_disks_mounted(
+    matches: &ArgMatches,
+    options: &GuestOptions,
+    disks: &[DiskSpec],
+    program: &'static str,
+) -> Result<(Guest, Option<System>)> {
+    let guest = options.open(disks, program)?;
+    let mounts: Vec<MountSpec> = match matches.try_get_many::<String>("mount") {
+        Ok(mounts) => mounts.into_iter().flatten().map(|text| MountSpec::parse(text)).collect(),
+        // A tool without the option.
+        Err(_) => Vec::new(),
+    };
+    if !mounts.is_empty() {
+        mount_all(&guest, &mounts, true, program)?;
+        return Ok((guest, None));
     }
-    for mount in mounts {
-        MountSpec::parse(mount).mount(&guest, true)?;
-    }
-    Ok(guest)
+    luks::open_all(&guest, &options.keys)?;
+    let system = mount_system(&guest, true, program)?;
+    Ok((guest, Some(system)))
 }
 
 /// Writes text and a newline.

@@ -36,6 +36,45 @@ pub(super) fn disks(domain: &str, allow_uuid: bool) -> Result<Vec<DomainDisk>, F
     Ok(disks)
 }
 
+/// A domain that libvirt knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Domain {
+    /// Its name.
+    pub name: String,
+    /// Its UUID, if its description has one.
+    pub uuid: Option<String>,
+    /// The file that describes it, which stands for it wherever a domain is named.
+    pub description: String,
+}
+
+/// All domains that libvirt knows, ordered by name. Files that describe none are skipped.
+///
+/// # Errors
+/// When a directory of descriptions cannot be read.
+pub fn domains() -> std::io::Result<Vec<Domain>> {
+    let mut domains = Vec::new();
+    for place in places().into_iter().filter(|place| place.is_dir()) {
+        for entry in fs::read_dir(place)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "xml") {
+                domains.extend(described(&path));
+            }
+        }
+    }
+    domains.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(domains)
+}
+
+fn described(path: &Path) -> Option<Domain> {
+    let text = read(path).ok()?;
+    let document = document(&text).ok()?;
+    let root = Some(document.root_element()).filter(|root| root.has_tag_name("domain"))?;
+    let word = |name| child(root, name).and_then(|node| node.text()).map(|text| text.trim().to_owned());
+    let stem = || Some(path.file_stem()?.to_string_lossy().into_owned());
+    let description = path.to_str()?.to_owned();
+    Some(Domain { name: word("name").or_else(stem)?, uuid: word("uuid"), description })
+}
+
 fn find(domain: &str, allow_uuid: bool) -> Result<PathBuf, Failure> {
     let is_path = domain.contains('/') || domain.ends_with(".xml");
     if is_path && Path::new(domain).is_file() {

@@ -19,6 +19,7 @@ use guestd_api::{Call, Error, Failure, GuestString, Result, Value, Worker};
 use crate::guest::Guest;
 
 pub(crate) use config::Config;
+pub use domain::{Domain, domains};
 
 /// Answers a call that is about the machine.
 pub(crate) fn answer(guest: &Guest, call: &Call) -> Option<Result<Value>> {

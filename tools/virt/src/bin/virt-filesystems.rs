@@ -1,191 +1,102 @@
 //! `virt-filesystems`: lists what the disks of a guest hold.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Arg, ArgAction, ArgMatches};
-use guest::Guest;
-use guest_cli::GuestArguments;
-use guestd_api::Error;
-use guestd_api::prelude::*;
+use clap::ArgMatches;
+use guest_cli::{GuestArguments, Usage, luks};
+use virt_tools::filesystems::{self, Row, Shown};
+use virt_tools::size::human;
 use virt_tools::table::Table;
+use virt_tools::{command_line, flag};
 
 const NAME: &str = "virt-filesystems";
 
 fn main() -> ExitCode {
-    let flag = |name: &'static str, help| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    let command = virt_tools::command(NAME, "List the file systems, partitions and disks of a guest")
-        .arg(flag("filesystems", "List file systems (the default)"))
-        .arg(flag("extra", "List swap and unknown contents too").alias("extras"))
-        .arg(flag("partitions", "List partitions").alias("parts"))
-        .arg(flag("block-devices", "List whole disks").alias("blkdevs"))
-        .arg(flag("all", "List everything"))
-        .arg(flag("long", "Show more than names").short('l'))
-        .arg(flag("human-readable", "Show sizes with units").short('h'))
-        .arg(flag("uuid", "Show UUIDs too").alias("uuids"))
-        .arg(flag("csv", "Separate by commas"))
-        .arg(flag("no-title", "Leave the titles out"))
-        .disable_help_flag(true)
-        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Show this help"));
-    match virt_tools::matches(command) {
+    let command = virt_tools::command_without_h(
+        NAME,
+        "List the file systems, volumes, partitions and disks of a guest",
+    )
+    .arg(flag("filesystems", "List file systems (the default)"))
+    .arg(flag("extra", "List swap and unknown contents too").alias("extras"))
+    .arg(flag("logical-volumes", "List logical volumes of LVM").visible_aliases(["lvs", "logvols"]))
+    .arg(flag("volume-groups", "List volume groups of LVM").visible_aliases(["vgs", "volgroups"]))
+    .arg(flag("physical-volumes", "List physical volumes of LVM").visible_aliases(["pvs", "physvols"]))
+    .arg(flag("partitions", "List partitions").visible_alias("parts"))
+    .arg(flag("block-devices", "List whole disks").visible_alias("blkdevs"))
+    .arg(flag("all", "List everything"))
+    .arg(flag("long", "Show more than names").short('l'))
+    .arg(flag("human-readable", "With --long: show sizes with units").short('h'))
+    .arg(flag("uuid", "With --long: show UUIDs too").visible_alias("uuids"))
+    .arg(flag("csv", "Separate by commas"))
+    .arg(flag("no-title", "With --long: leave the titles out"));
+    match command_line::matches(command) {
         Ok(matches) => guest_cli::finish(NAME, run(&matches)),
         Err(code) => code,
     }
 }
 
-/// One line of the list.
-struct Row {
-    name: String,
-    kind: &'static str,
-    vfs: Option<String>,
-    label: Option<String>,
-    mbr: Option<String>,
-    size: u64,
-    parent: Option<String>,
-    uuid: Option<String>,
-}
-
 fn run(matches: &ArgMatches) -> Result<()> {
-    let guest = GuestArguments::read(matches).open_read_only(NAME)?;
     let asked = |name: &str| matches.get_flag(name);
+    if asked("csv") && asked("human-readable") {
+        return Err(Usage(format!("{NAME}: you cannot use -h and --csv options together.")).into());
+    }
     let all = asked("all");
-    let (partitions, disks) = (all || asked("partitions"), all || asked("block-devices"));
-    let filesystems = all || asked("filesystems") || !(partitions || disks);
-    let mut rows = Vec::new();
-    if filesystems {
-        file_systems(&guest, all || asked("extra"), &mut rows)?;
+    let mut shown = Shown {
+        filesystems: all || asked("filesystems") || asked("extra"),
+        extra: all || asked("extra"),
+        logical_volumes: all || asked("logical-volumes"),
+        volume_groups: all || asked("volume-groups"),
+        physical_volumes: all || asked("physical-volumes"),
+        partitions: all || asked("partitions"),
+        disks: all || asked("block-devices"),
+    };
+    if shown == Shown::default() {
+        shown.filesystems = true;
     }
-    if partitions {
-        partition_rows(&guest, &mut rows)?;
+    let options = GuestArguments::read(matches);
+    let guest = options.open_read_only(NAME)?;
+    // What cannot be opened is still listed as what it is; nobody is asked for keys who cannot answer.
+    if options.keys.any_given() || std::io::stdin().is_terminal() {
+        luks::open_all(&guest, &options.keys)?;
     }
-    if disks {
-        for disk in guest.list_devices()? {
-            let size = guest.blockdev_getsize64(disk.clone())?.max(0) as u64;
-            rows.push(Row::new(disk.to_string(), "device", size));
-        }
-    }
+    let long = asked("long");
+    let rows = filesystems::list(&guest, shown, long)?;
     guest.shut_down()?;
-    let table = render(&rows, matches);
+    let table = render(&rows, shown, matches);
     cli::print(&if asked("csv") { table.csv() } else { table.text() })
 }
 
-impl Row {
-    fn new(name: String, kind: &'static str, size: u64) -> Self {
-        Row { name, kind, vfs: None, label: None, mbr: None, size, parent: None, uuid: None }
-    }
-}
+type Cell = fn(&Row) -> Option<String>;
 
-fn file_systems(guest: &Guest, extra: bool, rows: &mut Vec<Row>) -> Result<()> {
-    for (device, kind) in guest.list_filesystems()? {
-        if !extra && (kind == "swap" || kind == "unknown") {
-            continue;
-        }
-        let size = guest.blockdev_getsize64(device.clone())?.max(0) as u64;
-        let mut row = Row::new(device.to_string(), "filesystem", size);
-        row.label = some(guest.vfs_label(device.clone()))?;
-        row.uuid = some(guest.vfs_uuid(device))?;
-        row.vfs = Some(kind.to_string());
-        rows.push(row);
-    }
-    Ok(())
-}
-
-fn partition_rows(guest: &Guest, rows: &mut Vec<Row>) -> Result<()> {
-    for partition in guest.list_partitions()? {
-        let size = guest.blockdev_getsize64(partition.clone())?.max(0) as u64;
-        let disk = guest.part_to_dev(partition.clone())?;
-        let mut row = Row::new(partition.to_string(), "partition", size);
-        if guest.part_get_parttype(disk.clone())? == "msdos" {
-            let number = guest.part_to_partnum(partition)?;
-            row.mbr = Some(format!("{:02x}", guest.part_get_mbr_id(disk.clone(), number)?));
-        }
-        row.parent = Some(disk.to_string());
-        rows.push(row);
-    }
-    Ok(())
-}
-
-/// A text that may be empty, or not to be had for this device.
-fn some(text: guestd_api::Result<GuestString>) -> Result<Option<String>> {
-    match text {
-        Ok(text) => Ok(Some(text.to_string()).filter(|t| !t.is_empty())),
-        Err(Error::Action { .. }) => Ok(None),
-        Err(other) => Err(other.into()),
-    }
-}
-
-fn render(rows: &[Row], matches: &ArgMatches) -> Table {
+fn render(rows: &[Row], shown: Shown, matches: &ArgMatches) -> Table {
     let asked = |name: &str| matches.get_flag(name);
     let long = asked("long");
-    let uuid = asked("uuid");
-    let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let size = |bytes: u64| if asked("human-readable") { human(bytes) } else { bytes.to_string() };
+    let size: Cell = if asked("human-readable") {
+        |row| row.size.map(|size| human(u128::from(size)))
+    } else {
+        |row| row.size.map(|size| size.to_string())
+    };
+    // Which columns there are depends on what can be in them.
+    let columns: [(&str, bool, Cell); 8] = [
+        ("Name", true, |row| Some(row.name.clone())),
+        ("Type", long, |row| Some(row.kind.to_owned())),
+        ("VFS", long && shown.filesystems, |row| row.vfs.clone()),
+        ("Label", long && shown.filesystems, |row| row.label.clone()),
+        ("MBR", long && shown.partitions, |row| row.mbr.clone()),
+        ("Size", long, size),
+        ("Parent", long, |row| (!row.parents.is_empty()).then(|| row.parents.join(","))),
+        ("UUID", long && asked("uuid"), |row| row.uuid.clone()),
+    ];
+    let columns: Vec<_> = columns.into_iter().filter(|(_, is_there, _)| *is_there).collect();
     let mut table = Table::new();
     if long && !asked("no-title") {
-        let titles = ["Name", "Type", "VFS", "Label", "MBR", "Size", "Parent"]
-            .into_iter()
-            .chain(uuid.then_some("UUID"));
-        table.row(titles.map(str::to_owned).collect());
+        table.row(columns.iter().map(|(title, _, _)| (*title).to_owned()).collect());
     }
+    let nothing = || if asked("csv") { String::new() } else { "-".to_owned() };
     for row in rows {
-        let mut cells = vec![row.name.clone()];
-        if long {
-            cells.extend([
-                row.kind.to_owned(),
-                dash(&row.vfs),
-                dash(&row.label),
-                dash(&row.mbr),
-                size(row.size),
-                dash(&row.parent),
-            ]);
-        }
-        if uuid {
-            cells.push(dash(&row.uuid));
-        }
-        table.row(cells);
+        table.row(columns.iter().map(|(_, _, cell)| cell(row).unwrap_or_else(nothing)).collect());
     }
     table
-}
-
-/// As `ls -h` shows sizes: rounded up, one decimal below ten.
-fn human(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
-    let mut unit = 0;
-    let mut scale = 1u64;
-    while unit + 1 < UNITS.len() && bytes / scale >= 1024 {
-        scale <<= 10;
-        unit += 1;
-    }
-    let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(scale));
-    if unit > 0 && tenths < 100 {
-        return format!("{}.{}{}", tenths / 10, tenths % 10, UNITS[unit]);
-    }
-    match tenths.div_ceil(10) {
-        1024 if unit + 1 < UNITS.len() => format!("1.0{}", UNITS[unit + 1]),
-        whole => format!("{whole}{}", UNITS[unit]),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::human;
-
-    #[test]
-    fn sizes_are_those_of_ls() {
-        // From `ls -h` on files of these sizes.
-        for (bytes, text) in [
-            (0, "0"),
-            (512, "512"),
-            (1024, "1.0K"),
-            (1025, "1.1K"),
-            (10_240, "10K"),
-            (10_241, "11K"),
-            (1 << 30, "1.0G"),
-            (4_293_918_720, "4.0G"),
-            (524_288_000, "500M"),
-            (1_048_575, "1.0M"),
-        ] {
-            assert_eq!(human(bytes), text, "{bytes}");
-        }
-    }
 }

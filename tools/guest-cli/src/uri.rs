@@ -6,7 +6,10 @@ use guestd_api::actions::launch::AddDriveOptions;
 use guestd_api::prelude::*;
 
 /// Adds the disk that a word names.
-pub(crate) fn add(guest: &dyn Actions, word: &str, mut opts: AddDriveOptions) -> Result<()> {
+///
+/// # Errors
+/// When there is no such disk, or none that can be used.
+pub fn add(guest: &dyn Actions, word: &str, mut opts: AddDriveOptions) -> Result<()> {
     let (name, protocol, server) = match split(word) {
         None => (word.to_owned(), None, None),
         Some(("file", rest)) => (decode(rest), None, None),

@@ -12,15 +12,18 @@ const MAX_KEY: u64 = 1 << 20;
 
 /// How keys are found.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keys {
-    pub(crate) selectors: Vec<Selector>,
-    pub(crate) from_stdin: bool,
-    pub(crate) echo: bool,
+pub struct Keys {
+    /// Keys that were given, and for what.
+    pub selectors: Vec<Selector>,
+    /// Keys are lines of standard input.
+    pub from_stdin: bool,
+    /// Show keys while they are typed.
+    pub echo: bool,
 }
 
 /// A key that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Selector {
+pub struct Selector {
     /// A device, a UUID, or `all`.
     id: String,
     key: Key,
@@ -35,7 +38,10 @@ enum Key {
 
 impl Selector {
     /// `ID:key:TEXT`, `ID:file:NAME` or `ID:clevis`.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it is none of these.
+    pub fn parse(text: &str) -> Result<Self> {
         let Some((id, rest)) = text.split_once(':') else { bail!("selector '{text}': missing TYPE") };
         let (kind, value) = rest.split_once(':').map_or((rest, None), |(kind, value)| (kind, Some(value)));
         let key = match (kind, value) {
@@ -51,11 +57,16 @@ impl Selector {
 }
 
 impl Keys {
+    /// Whether any key was given, or promised on standard input.
+    pub fn any_given(&self) -> bool {
+        !self.selectors.is_empty() || self.from_stdin
+    }
+
     /// The keys to be tried for a device with this name and UUID.
     ///
     /// # Errors
     /// When a key file cannot be read.
-    pub(crate) fn for_device(&self, device: &str, uuid: &str) -> Result<Vec<GuestString>> {
+    pub fn for_device(&self, device: &str, uuid: &str) -> Result<Vec<GuestString>> {
         let fits = |s: &&Selector| s.id == "all" || s.id == device || s.id.eq_ignore_ascii_case(uuid);
         let given = self.selectors.iter().filter(fits).map(|selector| match &selector.key {
             Key::Text(text) => Ok(Some(GuestString::from(text.as_str()))),
@@ -69,7 +80,7 @@ impl Keys {
     ///
     /// # Errors
     /// When nobody answers.
-    pub(crate) fn ask(&self, prompt: &str) -> Result<GuestString> {
+    pub fn ask(&self, prompt: &str) -> Result<GuestString> {
         if self.from_stdin {
             let mut line = Vec::new();
             std::io::stdin().lock().read_until(b'\n', &mut line)?;

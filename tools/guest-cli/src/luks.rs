@@ -10,7 +10,7 @@ use crate::keys::Keys;
 ///
 /// # Errors
 /// When no key fits, or somebody should be asked and does not answer.
-pub(crate) fn open_all(guest: &dyn Actions, keys: &Keys) -> Result<()> {
+pub fn open_all(guest: &dyn Actions, keys: &Keys) -> Result<()> {
     let mut devices = guest.list_partitions()?;
     if devices.is_empty() {
         devices = guest.list_devices()?;
