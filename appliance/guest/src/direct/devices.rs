@@ -1,6 +1,7 @@
 //! Disks and partitions under the names that users know: `/dev/sda`, `/dev/sda1`.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use guestd_api::structs::{self, Struct};
@@ -8,13 +9,17 @@ use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
 use libimage::fs::btrfs::Btrfs;
 use libimage::fs::{Content, detect};
+use libimage::volume::lvm;
 use libimage::volume::{self, Partition, Table, TableKind};
 
+use super::logical::Logical;
 use super::{Served, aside, text};
 
 /// The disks of a guest.
 pub(super) struct Devices {
     disks: Vec<Disk>,
+    /// Read when first asked for, as the tables are.
+    logical: RefCell<Option<Rc<Logical>>>,
 }
 
 struct Disk {
@@ -53,6 +58,30 @@ const HEAD: u64 = 1 << 20;
 const TAIL: u64 = 128 << 10;
 
 impl Device {
+    /// A logical volume.
+    pub(super) fn of_volume(name: String, number: (u32, u32), block: Arc<dyn Block>) -> Self {
+        Device { name, number, block: Some(block), holds_nothing: false, subvolume: None }
+    }
+
+    /// Whether it is a logical volume.
+    pub(super) fn is_volume(&self) -> bool {
+        !self.name.starts_with("/dev/sd")
+    }
+
+    /// Whether it is one of the devices that something larger is made of. What is known to hold something else,
+    /// or nothing known, is not.
+    pub(super) fn is_member_of(&self, kind: &str) -> Served<bool> {
+        if self.holds_nothing {
+            return Ok(false);
+        }
+        let block = self.block()?;
+        let content = detect(&*block).or_else(|e| aside(e.to_string()))?;
+        match content.is_some_and(|content| content.kind == kind) {
+            true if holds_raid(&*block) => aside(format!("{} may be part of a RAID", self.name)),
+            is_member => Ok(is_member),
+        }
+    }
+
     /// Its bytes; an extended partition has none worth reading.
     pub(super) fn block(&self) -> Served<Arc<dyn Block>> {
         match &self.block {
@@ -95,7 +124,7 @@ impl Devices {
             block,
             table: RefCell::new(None),
         };
-        Devices { disks: disks.into_iter().enumerate().map(named).collect() }
+        Devices { disks: disks.into_iter().enumerate().map(named).collect(), logical: RefCell::default() }
     }
 
     pub(super) fn disk_names(&self) -> Vec<String> {
@@ -116,52 +145,67 @@ impl Devices {
     /// Every device with what it holds: `unknown` for nothing known. Steps aside where a device is a piece
     /// of something that only an appliance assembles.
     pub(super) fn filesystems(&self) -> Served<Vec<(GuestString, GuestString)>> {
-        // Whole disks come first, as the agent lists them.
-        let (mut found, mut in_partitions) = (Vec::new(), Vec::new());
-        for disk in &self.disks {
-            let table = disk.table()?.filter(|table| !table.partitions.is_empty());
-            let whole = table.is_none();
-            let partitions: Vec<Device> = match table {
-                Some(table) => table
-                    .partitions
-                    .iter()
-                    .filter(|p| !p.extended)
-                    .map(|p| disk.partition(p))
-                    .collect::<Served<_>>()?,
-                None => vec![disk.whole()?],
-            };
-            let list = if whole { &mut found } else { &mut in_partitions };
-            for device in partitions {
-                let kind = device.content()?.map(|c| c.kind);
-                match kind.as_deref() {
-                    Some("LVM2_member") => {
-                        return aside(format!("{} is part of a volume group", device.name));
-                    }
-                    Some(_) if holds_raid(&*device.block()?) => {
-                        return aside(format!("{} may be part of a RAID", device.name));
-                    }
-                    Some("btrfs") => {
-                        list.push((device.name.as_str().into(), "btrfs".into()));
-                        list.extend(subvolumes(&device)?.into_iter().map(|name| (name, "btrfs".into())));
-                        continue;
-                    }
-                    // Nothing to be mounted before it is opened.
-                    Some("crypto_LUKS") => continue,
-                    _ => {}
+        let mut found = Vec::new();
+        let mut devices = self.plain()?;
+        devices.extend(self.logical()?.devices()?);
+        for device in devices {
+            let kind = device.content()?.map(|c| c.kind);
+            match kind.as_deref() {
+                // What it is a part of comes later.
+                Some(lvm::KIND) => continue,
+                Some(_) if holds_raid(&*device.block()?) => {
+                    return aside(format!("{} may be part of a RAID", device.name));
                 }
-                list.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
+                Some("btrfs") => {
+                    found.push((device.name.as_str().into(), "btrfs".into()));
+                    found.extend(subvolumes(&device)?.into_iter().map(|name| (name, "btrfs".into())));
+                    continue;
+                }
+                // Nothing to be mounted before it is opened.
+                Some("crypto_LUKS") => continue,
+                _ => {}
             }
+            found.push((device.name.into(), kind.unwrap_or_else(|| "unknown".to_owned()).into()));
         }
-        found.append(&mut in_partitions);
         Ok(found)
     }
 
-    /// Finds a device by the name a user typed. Names that are not plain disks or partitions (logical
-    /// volumes, subvolumes) are for the appliance.
+    /// Disks without partitions and, after them, partitions: the order in which the agent lists them.
+    fn plain(&self) -> Served<Vec<Device>> {
+        let (mut whole, mut partitions) = (Vec::new(), Vec::new());
+        for disk in &self.disks {
+            match disk.table()?.filter(|table| !table.partitions.is_empty()) {
+                Some(table) => {
+                    for partition in table.partitions.iter().filter(|partition| !partition.extended) {
+                        partitions.push(disk.partition(partition)?);
+                    }
+                }
+                None => whole.push(disk.whole()?),
+            }
+        }
+        whole.append(&mut partitions);
+        Ok(whole)
+    }
+
+    /// The logical volumes of groups on them.
+    pub(super) fn logical(&self) -> Served<Rc<Logical>> {
+        if let Some(logical) = &*self.logical.borrow() {
+            return Ok(Rc::clone(logical));
+        }
+        let logical = Rc::new(Logical::read(&self.plain()?)?);
+        self.logical.replace(Some(Rc::clone(&logical)));
+        Ok(logical)
+    }
+
+    /// Finds a device by the name a user typed. Names of anything but disks, partitions and logical volumes are
+    /// for the appliance.
     pub(super) fn find(&self, name: &GuestString) -> Served<Device> {
         let Some(typed) = name.to_str() else { return aside("its name is not text") };
         let Some(rest) = ["/dev/sd", "/dev/vd", "/dev/hd"].iter().find_map(|p| typed.strip_prefix(p)) else {
-            return aside(format!("{typed} is not a disk or partition"));
+            return match self.logical()?.find(typed) {
+                Some(volume) => volume,
+                None => aside(format!("{typed} is no disk, partition or logical volume")),
+            };
         };
         let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         let (letters, number) = rest.split_at(digits);
@@ -178,17 +222,8 @@ impl Devices {
 
     /// All disks and partitions but one, as far as they can be read: a file system may lie on several.
     pub(super) fn others(&self, device: &Device) -> Vec<Arc<dyn Block>> {
-        let mut others = Vec::new();
-        for disk in &self.disks {
-            let Ok(table) = disk.table() else { continue };
-            let found: Vec<Served<Device>> = match table.filter(|table| !table.partitions.is_empty()) {
-                Some(table) => table.partitions.iter().map(|p| disk.partition(p)).collect(),
-                None => vec![disk.whole()],
-            };
-            let found = found.into_iter().flatten().filter(|other| other.name != device.name);
-            others.extend(found.filter_map(|other| other.block));
-        }
-        others
+        let found = self.plain().unwrap_or_default().into_iter();
+        found.filter(|other| other.name != device.name).filter_map(|other| other.block).collect()
     }
 
     /// Finds what can be mounted: a device, or `btrfsvol:` and a device with the path of a subvolume behind it.
@@ -224,6 +259,9 @@ impl Devices {
 
     pub(super) fn whole_disk_of(&self, partition: &GuestString) -> Served<Value> {
         let device = self.find(partition)?;
+        if device.is_volume() {
+            return aside("it is not a partition");
+        }
         match device.name.trim_end_matches(|c: char| c.is_ascii_digit()) {
             disk if disk.len() < device.name.len() => Ok(text(disk)),
             _ => aside("it is not a partition"),
@@ -232,6 +270,9 @@ impl Devices {
 
     pub(super) fn number_of(&self, partition: &GuestString) -> Served<Value> {
         let device = self.find(partition)?;
+        if device.is_volume() {
+            return aside("it is not a partition");
+        }
         let digits = device.name.trim_start_matches(|c: char| !c.is_ascii_digit());
         digits.parse().map(Value::Int).or_else(|_| aside("it is not a partition"))
     }

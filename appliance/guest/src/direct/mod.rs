@@ -7,6 +7,7 @@ mod archives;
 mod devices;
 mod kinds;
 mod listing;
+mod logical;
 mod reading;
 mod searching;
 mod stat;
@@ -139,7 +140,7 @@ impl Direct {
             Call::Labels(call) => volumes::labels(devices, call),
             Call::Parts(call) => volumes::parts(devices, call),
             Call::Block(call) => volumes::block(devices, call),
-            Call::Lvm(call) => volumes::logical(devices, call),
+            Call::Lvm(call) => logical::answer(devices, call),
             Call::Md(call) => volumes::arrays(devices, call),
             Call::Ldm(call) => volumes::dynamic(devices, call),
             Call::Files(call) => kinds::answer(&vfs.borrow(), call),

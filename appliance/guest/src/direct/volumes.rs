@@ -1,6 +1,6 @@
 //! Questions about disks, partitions and what is on them.
 
-use guestd_api::actions::{block, devices as devices_api, labels, ldm, lvm, md, parts};
+use guestd_api::actions::{block, devices as devices_api, labels, ldm, md, parts};
 use guestd_api::{Failure, GuestString, Value};
 use libimage::volume::{Partition, TableKind};
 use rustix::io::Errno;
@@ -52,19 +52,6 @@ pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Val
 /// An empty list, if nothing on the disks is a part of something that an appliance assembles.
 fn nothing(devices: &Devices) -> Served<Value> {
     devices.filesystems().map(|_| names(None))
-}
-
-/// Answers a call about logical volumes: where there are none.
-pub(super) fn logical(devices: &Devices, call: &lvm::Call) -> Served<Value> {
-    use lvm::Call;
-    match call {
-        Call::lvs {} | Call::vgs {} | Call::pvs {} => nothing(devices),
-        Call::is_lv { mountable } => {
-            devices.find(mountable)?;
-            Ok(Value::Bool(false))
-        }
-        _ => aside("LVM's programs answer it"),
-    }
 }
 
 /// Answers a call about arrays: where there are none.
