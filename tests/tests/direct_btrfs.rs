@@ -32,7 +32,7 @@ fn subvolumes_and_several_drives() {
          mkdir-p /root/etc\nwrite /root/etc/os-release \"ID=debian\\nVERSION_ID=12\\n\"\nmkdir /root/bin\nmkdir-p /root/usr/lib\n\
          write /root/etc/debian_version 12.4\nwrite /root/etc/fstab \"/dev/sda / btrfs subvol=root 0 0\\n\"\numount /\n\
          mkfs-btrfs \"/dev/sdb /dev/sdc\" datatype:raid1 metadata:raid1\nmount /dev/sdc /\nmkdir /dir\n\
-         fill 7 3000000 /dir/filled\n",
+         fill 65 300000 /dir/filled\n",
     );
     let answer = agree(
         &[alone],
@@ -47,6 +47,6 @@ fn subvolumes_and_several_drives() {
         answer.starts_with(start) && answer.contains("\nbtrfs\nalone\nbtrfsvol:/dev/sda/root\n"),
         "{answer}"
     );
-    let answer = agree(&[two, one], "mount-ro /dev/sda /\nfind /\nhead-n 1 /dir/filled\n");
-    assert!(answer.starts_with("dir\ndir/filled\n"), "{answer}");
+    let answer = agree(&[two, one], "mount-ro /dev/sda /\nfind /\nfilesize /dir/filled\ncat /dir/filled\n");
+    assert!(answer.starts_with("dir\ndir/filled\n300000\nAAAA"), "{answer}");
 }
