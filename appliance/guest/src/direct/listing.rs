@@ -52,6 +52,7 @@ fn entries(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
     let place = found.place()?;
     match vfs.kind_of(place) {
         "iso9660" => return aside("its directories have numbers of their own for what is in them"),
+        "btrfs" => return aside("its directories have numbers of their own for subvolumes"),
         "squashfs" if vfs.is_top(place) => return aside("its top lies in a directory that is not there"),
         _ => {}
     }

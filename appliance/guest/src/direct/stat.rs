@@ -51,7 +51,8 @@ fn of_names(vfs: &Vfs, path: &GuestString, names: &[GuestString]) -> Served<Vec<
     Ok(all)
 }
 
-/// The kernel's number for a device.
+/// The kernel's number for a device. It is the one that the first driver of the appliance's kernel gets; what numbers
+/// btrfs gives its subvolumes is made up anew by each mount, and so are the numbers of files on FAT.
 pub(super) fn device_number((major, minor): (u32, u32)) -> i64 {
     rustix::fs::makedev(major, minor).cast_signed()
 }

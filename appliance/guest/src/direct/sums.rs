@@ -8,7 +8,7 @@ use sha2::Digest;
 
 /// A checksum under way.
 pub(super) enum Sum {
-    Crc(Cksum),
+    Crc(Box<Cksum>),
     Md5(md5::Md5),
     Sha1(sha1::Sha1),
     Sha224(sha2::Sha224),
@@ -21,7 +21,7 @@ impl Sum {
     /// By the name that users have for it.
     pub(super) fn by_name(name: &GuestString) -> Result<Self, Failure> {
         Ok(match name.to_str() {
-            Some("crc") => Sum::Crc(Cksum::new()),
+            Some("crc") => Sum::Crc(Box::new(Cksum::new())),
             Some("md5") => Sum::Md5(md5::Md5::new()),
             Some("sha1") => Sum::Sha1(sha1::Sha1::new()),
             Some("sha224") => Sum::Sha224(sha2::Sha224::new()),
