@@ -82,7 +82,7 @@ impl Step {
                     FallocateFlags::ZERO_RANGE,
                     FallocateFlags::PUNCH_HOLE,
                 ];
-                let (at, length) = (at & !4095, b % 100_000 & !4095);
+                let (at, length) = (at & !4095, (b % 100_000) & !4095);
                 done(rustix::fs::fallocate(open(OFlags::RDWR)?, modes[(a % 5) as usize], at, length))
             }
             7 => {

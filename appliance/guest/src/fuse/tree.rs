@@ -8,6 +8,8 @@ use guestd_api::fuse::{Attr, ROOT};
 use libimage::fs::system::{Attributes, FileSystem, Kind, Node, Result as FsResult, Time};
 use rustix::io::Errno;
 
+use crate::direct::MountedSystem;
+
 /// Directories whose names are kept: the kernel reads a directory piece by piece.
 const KEPT: usize = 16;
 /// Bits of an inode number; those above tell the file systems and subvolumes of one tree apart.
@@ -50,7 +52,7 @@ struct Numbers {
 
 impl Tree {
     /// The tree of mounts: each with its mount point, in the order in which they were made, the root first.
-    pub(super) fn new(mounts: Vec<(Vec<u8>, Arc<dyn FileSystem>)>) -> FsResult<Self> {
+    pub(super) fn new(mounts: Vec<MountedSystem>) -> FsResult<Self> {
         let mut tree = Tree {
             systems: Vec::new(),
             covered: HashMap::new(),
