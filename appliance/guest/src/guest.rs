@@ -12,8 +12,8 @@ use appliance_engine::launch::{self, Choice, Notice};
 use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::error::describe;
-use libimage::fs::system::FileSystem;
 
+use crate::direct::MountedSystem;
 use crate::drive::{Added, Drive, Source};
 use crate::fuse::HostMount;
 use crate::handle::{self, Config};
@@ -200,7 +200,7 @@ impl Guest {
     }
 
     /// The file systems that are mounted and read directly, the root first.
-    pub(crate) fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+    pub(crate) fn file_systems(&self) -> Option<Vec<MountedSystem>> {
         self.served.borrow().as_ref()?.file_systems()
     }
 

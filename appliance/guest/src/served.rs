@@ -12,9 +12,8 @@ use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Result, Value};
 use libimage::Block;
 use libimage::error::describe;
-use libimage::fs::system::FileSystem;
 
-use crate::direct::Direct;
+use crate::direct::{Direct, MountedSystem};
 use crate::drive::Drive;
 use crate::guest::How;
 
@@ -65,7 +64,7 @@ impl Served {
     }
 
     /// The file systems that are mounted and read directly, as long as no appliance runs.
-    pub(crate) fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+    pub(crate) fn file_systems(&self) -> Option<Vec<MountedSystem>> {
         self.direct.as_ref().filter(|_| self.running.get().is_none())?.file_systems()
     }
 

@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 const THREADS: usize = 12;
 /// Requests that may wait for a thread.
 const WAITING: usize = 64;
-/// Bytes up to which data is read or written at once when nothing else waits.
+/// Bytes up to which data is read or written at once: for so few another thread takes longer to wake than the data.
 const AT_ONCE: usize = 16 << 10;
 /// Bytes of answers after which they are sent, although there are more requests to carry out.
 const TOGETHER: usize = 64 << 10;
@@ -86,11 +86,11 @@ fn answer(tree: &Tree, request: &mut Request<'_>) -> Option<Vec<u8>> {
     (!fuse::is_one_way(header.opcode)).then(|| answer.finish(header.unique, done))
 }
 
-/// May carrying this out take long? `alone` says that no other request has come with it.
-fn is_long(request: &Request<'_>, message: &[u8], alone: bool) -> bool {
+/// May carrying this out take long?
+fn is_long(request: &Request<'_>, message: &[u8]) -> bool {
     match request.header.opcode {
-        op::WRITE => !alone || message.len() > AT_ONCE,
-        op::READ => !alone || read_size(message) > AT_ONCE,
+        op::WRITE => message.len() > AT_ONCE,
+        op::READ => read_size(message) > AT_ONCE,
         op::SETATTR => is_resize(message),
         op::FSYNC
         | op::FSYNCDIR
@@ -121,7 +121,6 @@ fn read_all(pool: &Arc<Pool>, port: &mut File) -> io::Result<End> {
     let (mut start, mut end) = (0, 0);
     let mut answers = Vec::new();
     loop {
-        let mut alone = true;
         loop {
             let unread = buffer.get(start..end).unwrap_or_default();
             if unread.len() < IN_HEADER {
@@ -131,7 +130,6 @@ fn read_all(pool: &Arc<Pool>, port: &mut File) -> io::Result<End> {
             let Some(message) = unread.get(..length) else { break };
             let mut request = Request::of(message).ok_or_else(|| broken("a request without a header"))?;
             start += length;
-            alone &= start == end;
             match request.header.opcode {
                 op::DESTROY => {
                     pool.send(&answers)?;
@@ -142,7 +140,7 @@ fn read_all(pool: &Arc<Pool>, port: &mut File) -> io::Result<End> {
                         pool.interrupt(unique);
                     }
                 }
-                _ if is_long(&request, message, alone) => pool.hand_over(message.to_vec())?,
+                _ if is_long(&request, message) => pool.hand_over(message.to_vec())?,
                 _ => answers.extend(answer(&pool.tree, &mut request).into_iter().flatten()),
             }
             if answers.len() > TOGETHER {

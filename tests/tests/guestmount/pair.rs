@@ -7,22 +7,22 @@ use std::process::{Command, Output, Stdio};
 use system_tests::programs;
 
 /// A mounted directory; taken off when this is dropped.
-pub struct Mounted {
-    pub point: PathBuf,
+pub(crate) struct Mounted {
+    pub(crate) point: PathBuf,
     ours: bool,
     is_on: bool,
 }
 
 impl Mounted {
     /// The kernel's own mount of an image.
-    pub fn by_kernel(image: &Path, point: PathBuf, options: &str) -> Mounted {
+    pub(crate) fn by_kernel(image: &Path, point: PathBuf, options: &str) -> Mounted {
         fs::create_dir_all(&point).unwrap();
-        sh(&format!("mount -o loop,{options} {} {}", image.display(), point.display()));
+        sh(&format!("mount -o loop,nosuid,nodev,{options} {} {}", image.display(), point.display()));
         Mounted { point, ours: false, is_on: true }
     }
 
     /// Ours, with more words for guestmount.
-    pub fn by_us(image: &Path, point: PathBuf, words: &[&str]) -> Mounted {
+    pub(crate) fn by_us(image: &Path, point: PathBuf, words: &[&str]) -> Mounted {
         fs::create_dir_all(&point).unwrap();
         let mut command = Command::new(programs::program("guestmount"));
         command.arg("-a").arg(image).args(["-m", "/dev/sda", "-o", "allow_other"]).args(words).arg(&point);
@@ -31,7 +31,7 @@ impl Mounted {
     }
 
     /// Takes it off; with ours everything is in the image then.
-    pub fn take_off(mut self) {
+    pub(crate) fn take_off(mut self) {
         self.is_on = false;
         if self.ours {
             run(Command::new(programs::program("guestunmount")).arg(&self.point));
@@ -51,20 +51,20 @@ impl Drop for Mounted {
 }
 
 /// Runs a program that must succeed.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
 /// Runs a line of the shell that must succeed; what it prints.
-pub fn sh(line: &str) -> String {
+pub(crate) fn sh(line: &str) -> String {
     let output = run(Command::new("bash").args(["-ec", line]));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A new image of a file system, and a copy of it.
-pub fn images(directory: &Path, mkfs: &str, mib: u64) -> [PathBuf; 2] {
+pub(crate) fn images(directory: &Path, mkfs: &str, mib: u64) -> [PathBuf; 2] {
     let [a, b] = ["kernel.img", "ours.img"].map(|name| directory.join(name));
     sh(&format!(
         "truncate -s {mib}M {0}; {mkfs} {0} >/dev/null; cp --sparse=always {0} {1}",

@@ -18,13 +18,15 @@ use system_tests::random::Random;
 type Answer = Result<String, Errno>;
 
 /// One call, with its arguments chosen.
-pub struct Step {
+pub(crate) struct Step {
     what: u64,
     names: [PathBuf; 2],
     numbers: [u64; 3],
 }
 
 const NAMES: [&str; 9] = ["a", "b", "c", "dir", "dir/a", "dir/b", "dir/deep", "dir/deep/a", "long"];
+// None leads out: what is done through a link would be done to the host.
+const LINKS: [&str; 5] = ["a", "dir/b", "dir/../c", "./nothing", "b"];
 const KINDS: u64 = 29;
 
 fn path(random: &mut Random) -> PathBuf {
@@ -36,22 +38,24 @@ fn path(random: &mut Random) -> PathBuf {
 
 impl Step {
     /// The next of a walk.
-    pub fn random(random: &mut Random) -> Step {
+    pub(crate) fn random(random: &mut Random) -> Step {
         let names = [path(random), path(random)];
         let numbers = [random.below(1 << 30), random.below(300_000), random.below(1 << 30)];
         Step { what: random.below(KINDS), names, numbers }
     }
 
     /// For messages.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("call {} on {:?} with {:?}", self.what, self.names, self.numbers)
     }
 
     /// Makes the call in a directory.
-    pub fn make(&self, root: &Path) -> Answer {
+    pub(crate) fn make(&self, root: &Path) -> Answer {
         let [one, two] = &self.names.clone().map(|name| root.join(name));
         let [a, at, b] = self.numbers;
-        let open = |flags: OFlags| rustix::fs::open(one, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644));
+        let open = |flags: OFlags| {
+            rustix::fs::open(one, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::from_raw_mode(0o644))
+        };
         match self.what {
             0 | 1 => {
                 let flags = [
@@ -78,15 +82,17 @@ impl Step {
                     FallocateFlags::KEEP_SIZE,
                     FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE,
                     FallocateFlags::ZERO_RANGE,
-                    FallocateFlags::COLLAPSE_RANGE,
-                    FallocateFlags::INSERT_RANGE,
                     FallocateFlags::PUNCH_HOLE,
                 ];
-                let (at, length) = (at & !4095, b % 100_000 & !4095);
-                done(rustix::fs::fallocate(open(OFlags::RDWR)?, modes[(a % 7) as usize], at, length))
+                let (at, length) = (at & !4095, (b % 100_000) & !4095);
+                done(rustix::fs::fallocate(open(OFlags::RDWR)?, modes[(a % 5) as usize], at, length))
             }
             7 => {
                 let file = open(OFlags::RDONLY)?;
+                if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+                    // Directories have holes for some file systems, which no program looks for.
+                    return Ok("no file".to_owned());
+                }
                 rustix::fs::fsync(&file)?;
                 let mut found = Vec::new();
                 for from in [SeekFrom::Hole(0), SeekFrom::Data(0), SeekFrom::Hole(at), SeekFrom::Data(at)] {
@@ -104,7 +110,7 @@ impl Step {
                 done(rustix::fs::renameat_with(CWD, one, CWD, two, flags[(a % 4) as usize]))
             }
             10 => done(rustix::fs::link(one, two)),
-            11 => done(rustix::fs::symlink(["a", "dir/b", "../x", "/", "b"][(a % 5) as usize], one)),
+            11 => done(rustix::fs::symlink(LINKS[(a % 5) as usize], one)),
             12 => Ok(format!("{:?}", rustix::fs::readlink(one, Vec::new())?)),
             13 => done(rustix::fs::unlink(one)),
             14 | 15 => done(rustix::fs::mkdir(one, Mode::from_raw_mode((a & 0o7777) as u32))),
@@ -164,8 +170,10 @@ impl Step {
                 Ok(format!("{linked:?} {}", rustix::fs::fstat(&file)?.st_nlink))
             }
             26 => {
-                let (from, to) =
-                    (open(OFlags::RDONLY)?, rustix::fs::open(two, OFlags::WRONLY, Mode::empty())?);
+                let (from, to) = (
+                    open(OFlags::RDONLY)?,
+                    rustix::fs::open(two, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty())?,
+                );
                 let (mut in_at, mut out_at) = (at % 10_000, b % 10_000);
                 let length = (a % 50_000) as usize;
                 Ok(rustix::fs::copy_file_range(from, Some(&mut in_at), to, Some(&mut out_at), length)?
@@ -209,7 +217,7 @@ fn sum(bytes: &[u8]) -> u64 {
 }
 
 /// Everything that can be seen of a tree, by path. Inode numbers are told by which paths have the same.
-pub fn seen(root: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn seen(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut first = BTreeMap::new();
     let mut all = BTreeMap::new();
     look(root, Path::new(""), &mut first, &mut all);
@@ -262,7 +270,7 @@ fn look(root: &Path, inside: &Path, first: &mut BTreeMap<u64, PathBuf>, all: &mu
 }
 
 /// Files written from several threads at once, each read back by another.
-pub fn write_together(root: &Path, threads: usize) {
+pub(crate) fn write_together(root: &Path, threads: usize) {
     std::thread::scope(|scope| {
         for number in 0..threads {
             scope.spawn(move || {

@@ -23,10 +23,11 @@ use std::sync::Arc;
 use guestd_api::actions::{mount, system};
 use guestd_api::{Call, Context, Error, Failure, GuestString, Result, Value};
 use libimage::Block;
-use libimage::fs::system::FileSystem;
 
 use devices::{Device, Devices};
 use vfs::Vfs;
+
+pub use vfs::MountedSystem;
 
 /// Contents that are an answer are bounded as the appliance bounds them.
 const MAX_CONTENT: u64 = guestd_api::wire::MAX_REPLY as u64 / 2;
@@ -127,7 +128,7 @@ impl Direct {
     }
 
     /// The mounted file systems with their mount points, the root first, for who looks into them by himself.
-    pub fn file_systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+    pub fn file_systems(&self) -> Option<Vec<MountedSystem>> {
         self.vfs.borrow().systems()
     }
 

@@ -30,6 +30,9 @@ pub(super) struct Vfs {
     mounts: Vec<Mount>,
 }
 
+/// A file system, after its mount point.
+pub type MountedSystem = (Vec<u8>, Arc<dyn FileSystem>);
+
 /// One mounted file system.
 pub(super) struct Mount {
     /// The device, under the name that users know.
@@ -145,7 +148,7 @@ impl Vfs {
 
     /// The mounted file systems with their mount points; `None` unless the first is the root of the tree, and each
     /// directory has at most one.
-    pub(super) fn systems(&self) -> Option<Vec<(Vec<u8>, Arc<dyn FileSystem>)>> {
+    pub(super) fn systems(&self) -> Option<Vec<MountedSystem>> {
         let all: Vec<_> = self.mounts.iter().map(|m| (m.point.clone(), Arc::clone(&m.fs))).collect();
         let roots = all.iter().filter(|(point, _)| point == b"/").count();
         (roots == 1 && all.first()?.0 == b"/").then_some(all)

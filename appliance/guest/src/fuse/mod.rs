@@ -156,7 +156,10 @@ impl HostMount {
             }
             Service::Agent(relay) => relay.finish(),
         };
-        let end = end.and_then(|()| done.as_ref().map(|()| ()).map_err(ToString::to_string));
+        let end = match &done {
+            Ok(()) => end,
+            Err(error) => end.and(Err(error.to_string())),
+        };
         if let Some(herald) = self.herald.lock().unwrap_or_else(PoisonError::into_inner).take() {
             herald.tell(&end);
         }

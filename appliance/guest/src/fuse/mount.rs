@@ -146,8 +146,8 @@ pub(super) fn find(point: &Path) -> io::Result<Option<Listed>> {
     };
     let table = std::fs::read("/proc/self/mountinfo")?;
     let on = |point: &Path| {
-        let listed = table.split(|byte| *byte == b'\n').filter_map(parse);
-        listed.filter(|mount| mount.point == point).last()
+        let mut listed = table.split(|byte| *byte == b'\n').filter_map(parse);
+        listed.rfind(|mount| mount.point == point)
     };
     // The name may be a symbolic link to a mount.
     Ok(on(&real).or_else(|| on(&real.canonicalize().ok()?)))

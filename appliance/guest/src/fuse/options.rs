@@ -125,12 +125,12 @@ impl MountOptions {
     /// What the agent needs to know.
     pub(super) fn for_agent(&self) -> InternalMountLocalOptions {
         let number = |number: u32| i32::try_from(number).ok();
-        let mut options = InternalMountLocalOptions::default();
-        options.uid = self.uid.and_then(number);
-        options.gid = self.gid.and_then(number);
-        options.umask = number(self.umask).filter(|mask| *mask != 0);
-        options.seconds = self.seconds.and_then(|seconds| i32::try_from(seconds).ok());
-        options
+        InternalMountLocalOptions {
+            uid: self.uid.and_then(number),
+            gid: self.gid.and_then(number),
+            umask: number(self.umask).filter(|mask| *mask != 0),
+            seconds: self.seconds.and_then(|seconds| i32::try_from(seconds).ok()),
+        }
     }
 }
 

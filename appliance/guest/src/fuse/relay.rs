@@ -114,7 +114,7 @@ impl Relay {
 }
 
 fn dead() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "The appliance ended before the mount was taken off")
+    io::Error::new(io::ErrorKind::ConnectionAborted, "The appliance ended before the mount was taken off")
 }
 
 impl Shared {

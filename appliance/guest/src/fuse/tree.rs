@@ -8,6 +8,8 @@ use guestd_api::fuse::{Attr, ROOT};
 use libimage::fs::system::{Attributes, FileSystem, Kind, Node, Result as FsResult, Time};
 use rustix::io::Errno;
 
+use crate::direct::MountedSystem;
+
 /// Directories whose names are kept: the kernel reads a directory piece by piece.
 const KEPT: usize = 16;
 /// Bits of an inode number; those above tell the file systems and subvolumes of one tree apart.
@@ -50,7 +52,7 @@ struct Numbers {
 
 impl Tree {
     /// The tree of mounts: each with its mount point, in the order in which they were made, the root first.
-    pub(super) fn new(mounts: Vec<(Vec<u8>, Arc<dyn FileSystem>)>) -> FsResult<Self> {
+    pub(super) fn new(mounts: Vec<MountedSystem>) -> FsResult<Self> {
         let mut tree = Tree {
             systems: Vec::new(),
             covered: HashMap::new(),
@@ -176,16 +178,23 @@ impl Tree {
             kind: Kind::Directory.mode() >> 12,
         });
         let mut names = Vec::from(dots);
-        let device = self.device(place);
-        self.fs(place)?.list(place.node, &mut |entry| {
+        let fs = self.fs(place)?;
+        fs.list(place.node, &mut |entry| {
             names.push(Named {
                 name: entry.name.to_vec(),
                 place: Some(self.seen(Place { fs: place.fs, node: entry.node })),
-                inode: entry.node.number | device,
+                inode: entry.node.number,
                 kind: entry.kind.map_or(0, |kind| kind.mode() >> 12),
             });
             ControlFlow::Continue(())
         })?;
+        // Elsewhere a node's number is no more than what its reader finds it by.
+        let is_inode = matches!(fs.kind(), "ext2" | "ext3" | "ext4" | "xfs" | "btrfs");
+        for named in &mut names {
+            let Some(child) = named.place else { continue };
+            let found = if is_inode { None } else { self.attributes(child).ok() };
+            named.inode = found.map_or_else(|| named.inode | self.device(child), |found| found.ino);
+        }
         let names = Arc::new(names);
         lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.push_back((place, Arc::clone(&names)));
