@@ -42,10 +42,10 @@ appliance: build
 	$(TARGET)/release/appliance build
 
 PREFIX ?= /usr/local
-PROGRAMS := appliance guestfish guestmount guestunmount img virt-copy-out virt-diff virt-ls virt-tar-out vmm-mini \
-	$(MANUALS)
 # Each prints its own page.
 MANUALS := virt-alignment-scan virt-cat virt-df virt-filesystems virt-get-kernel virt-inspector virt-log virt-tail
+PROGRAMS := appliance guestfish guestmount guestunmount img virt-copy-out virt-diff virt-ls virt-tar-out vmm-mini \
+	$(MANUALS)
 
 # Also without having been root for the build.
 install:

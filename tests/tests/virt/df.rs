@@ -19,8 +19,7 @@ fn space_of_many_guests() {
     let damaged = guest.path("damaged.qcow2").to_str().unwrap().to_owned();
     peer("qemu-img", &["create", "-q", "-f", "qcow2", &damaged, "1M"]);
     std::fs::write(&damaged, [&b"QFI\xfb\0\0\0\x03"[..], &[0xff; 100]].concat()).unwrap();
-    let two = ["--format=raw", &disk, &damaged, &disk];
-    let ran = run("virt-df", &two);
+    let ran = run("virt-df", &[&disk, &damaged, &disk]);
     // The one that is damaged is told, the others are shown in order.
     assert_eq!(ran.status.code(), Some(1));
     let error = String::from_utf8(ran.stderr).unwrap();

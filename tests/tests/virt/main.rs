@@ -162,7 +162,7 @@ fn command_lines_are_answered_as_getopt_does() {
 fn what_the_disks_hold() {
     let guest = Guest::new(Table::Gpt);
     let (disk, bare) = (guest.disk(), guest.path("root"));
-    for how in ["--direct=only", "--direct=never"] {
+    for how in ["--direct=auto", "--direct=never"] {
         let list = |options: &[&str]| {
             let disks = [how, "--format=raw", "-a", &disk, "-a", bare.to_str().unwrap()];
             output_of("virt-filesystems", &[&disks, options].concat())
