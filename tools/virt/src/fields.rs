@@ -109,7 +109,7 @@ pub fn style(matches: &ArgMatches) -> Style {
         csv: matches.get_flag("csv"),
         human: matches.get_flag("human-readable"),
         uids: matches.get_flag("uids"),
-        times: asked.map(|(_, times)| times).last(),
+        times: asked.map(|(_, times)| times).next_back(),
         extra: matches.get_flag("extra-stats"),
         checksum: matches.get_one::<String>("checksum").cloned(),
         ..Style::default()

@@ -105,7 +105,7 @@ fn true_path(vfs: &Vfs, path: &GuestString) -> Served<Value> {
 /// A name in a directory that is the same but for the case of ASCII letters; one that is the very same wins.
 fn true_name(vfs: &Vfs, directory: &[u8], name: &[u8]) -> Served<Option<Vec<u8>>> {
     let shown = directory.rsplit(|&b| b == b'/').next().filter(|name| !name.is_empty()).unwrap_or(directory);
-    let not_entered = |refusal: Refusal| refusal.as_subject([b"chdir: ", shown].concat());
+    let not_entered = |refusal: Refusal| refusal.with_subject([b"chdir: ", shown].concat());
     let found = vfs.resolve(directory, true).map_err(not_entered)?;
     match found.kind() {
         Some(Kind::Directory) => {}

@@ -68,7 +68,7 @@ impl Refusal {
     }
 
     /// The failure of a system call with another thing that it is about.
-    fn as_subject(self, subject: impl AsRef<[u8]>) -> Self {
+    fn with_subject(self, subject: impl AsRef<[u8]>) -> Self {
         match self {
             Refusal::Failure(failure) if failure.errno != 0 => {
                 let error = std::io::Error::from_raw_os_error(failure.errno);

@@ -290,9 +290,7 @@ pub(super) fn base64(vfs: &Vfs, call: &archive::Call, context: &mut Context<'_>)
     let found = vfs.existing(filename).map_err(|refusal| refusal.about("stat"))?;
     if found.kind() != Some(Kind::File) {
         return match found.kind() {
-            Some(Kind::Directory) => {
-                Err(Refusal::from(errno(filename.as_bytes(), Errno::ISDIR)).about("stat"))
-            }
+            Some(Kind::Directory) => Err(errno(filename.as_bytes(), Errno::ISDIR).about("stat")),
             _ => aside("it is not a regular file"),
         };
     }

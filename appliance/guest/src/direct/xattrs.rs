@@ -54,7 +54,7 @@ fn read_all(vfs: &Vfs, place: Place, asked: &[u8]) -> Served<Vec<Xattr>> {
 }
 
 fn value(vfs: &Vfs, path: &GuestString, name: &GuestString, follow: bool) -> Served<Value> {
-    let named = |refusal: Refusal| refusal.as_subject("getxattr");
+    let named = |refusal: Refusal| refusal.with_subject("getxattr");
     let found = vfs.there(path, follow).map_err(named)?;
     if let Some(value) = read(&found, name.as_bytes()).map_err(named)? {
         return Ok(Value::Buffer(value.into()));
@@ -72,7 +72,7 @@ fn value(vfs: &Vfs, path: &GuestString, name: &GuestString, follow: bool) -> Ser
 
 fn all(vfs: &Vfs, path: &GuestString, follow: bool) -> Served<Value> {
     let subject = [b"listxattr: ", path.as_bytes()].concat();
-    let named = |refusal: Refusal| refusal.as_subject(&subject);
+    let named = |refusal: Refusal| refusal.with_subject(&subject);
     let found = vfs.there(path, follow).map_err(named)?;
     let all = read_all(vfs, found.place()?, path.as_bytes()).map_err(named)?;
     Ok(Value::StructList(all.into_iter().map(Struct::into_fields).collect()))
