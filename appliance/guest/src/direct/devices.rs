@@ -220,6 +220,17 @@ impl Devices {
         disk.partition(&partition.ok_or_else(missing)?)
     }
 
+    /// The usual one of a device's names.
+    pub(super) fn usual_name(&self, name: &GuestString) -> Served<String> {
+        let device = self.find(name)?;
+        let volume = if device.is_volume() {
+            self.logical()?.usual_name(&device.name).map(str::to_owned)
+        } else {
+            None
+        };
+        Ok(volume.unwrap_or(device.name))
+    }
+
     /// All disks and partitions but one, as far as they can be read: a file system may lie on several.
     pub(super) fn others(&self, device: &Device) -> Vec<Arc<dyn Block>> {
         let found = self.plain().unwrap_or_default().into_iter();

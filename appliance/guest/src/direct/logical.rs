@@ -72,21 +72,29 @@ impl Logical {
 
     /// All volumes, as devices.
     pub(super) fn devices(&self) -> Served<Vec<Device>> {
-        self.volumes.iter().enumerate().map(|(index, volume)| volume.device(index)).collect()
+        self.volumes.iter().enumerate().map(|(index, volume)| volume.device(&volume.name, index)).collect()
     }
 
-    /// The volume that goes by a name.
+    /// The volume that goes by a name, under that name.
     pub(super) fn find(&self, name: &str) -> Option<Served<Device>> {
-        let is_it = |volume: &Volume| volume.name == name || volume.mapper_name == name;
-        let index = self.volumes.iter().position(is_it)?;
-        self.volumes.get(index).map(|volume| volume.device(index))
+        let index = self.volumes.iter().position(|volume| volume.goes_by(name))?;
+        self.volumes.get(index).map(|volume| volume.device(name, index))
+    }
+
+    /// The usual name of the volume that goes by a name.
+    pub(super) fn usual_name(&self, name: &str) -> Option<&str> {
+        self.volumes.iter().find(|volume| volume.goes_by(name)).map(|volume| volume.name.as_str())
     }
 }
 
 impl Volume {
-    fn device(&self, index: usize) -> Served<Device> {
+    fn goes_by(&self, name: &str) -> bool {
+        self.name == name || self.mapper_name == name
+    }
+
+    fn device(&self, name: &str, index: usize) -> Served<Device> {
         match &self.block {
-            Ok(block) => Ok(Device::of_volume(self.name.clone(), (MAJOR, index as u32), Arc::clone(block))),
+            Ok(block) => Ok(Device::of_volume(name.to_owned(), (MAJOR, index as u32), Arc::clone(block))),
             Err(why) => aside(why.clone()),
         }
     }
@@ -109,11 +117,10 @@ pub(super) fn answer(devices: &Devices, call: &lvm::Call) -> Served<Value> {
         Call::pvs {} => names(&mut logical()?.members.iter()),
         Call::is_lv { mountable } => Value::Bool(devices.find(mountable)?.is_volume()),
         Call::lvm_canonical_lv_name { lvname } => {
-            let device = devices.find(lvname)?;
-            if !device.is_volume() {
+            if !devices.find(lvname)?.is_volume() {
                 return aside("it is no logical volume");
             }
-            super::text(device.name)
+            super::text(devices.usual_name(lvname)?)
         }
         _ => return aside("LVM's programs answer it"),
     })

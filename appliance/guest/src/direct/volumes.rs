@@ -42,7 +42,7 @@ pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Val
                 return Err(failure.with_errno(Errno::NODEV.raw_os_error()).into());
             }
         },
-        Call::canonical_device_name { device } => text(devices.find(device)?.name),
+        Call::canonical_device_name { device } => text(devices.usual_name(device)?),
         // Where nothing is assembled of several devices, there are none of these.
         Call::list_dm_devices {} => nothing(devices)?,
         Call::list_disk_labels {} | Call::max_disks {} => return aside("the appliance knows"),

@@ -77,9 +77,10 @@ pub struct LogicalVolume {
     pub size: u64,
 }
 
-fn flags(section: &Section, name: &str) -> Vec<String> {
-    let list = section.get(name).map(Value::list).unwrap_or_default();
-    list.iter().filter_map(Value::text).map(str::to_owned).collect()
+/// The words of both lists: which one a word is in depends on how old it is.
+fn flags(section: &Section) -> Vec<String> {
+    let lists = ["status", "flags"].into_iter().filter_map(|name| section.get(name));
+    lists.flat_map(Value::list).filter_map(Value::text).map(str::to_owned).collect()
 }
 
 impl Group {
@@ -102,7 +103,7 @@ impl Group {
                 name.clone(),
                 Device {
                     id: device.get("id")?.text()?.replace('-', ""),
-                    is_stale: flags(device, "flags").iter().any(|flag| flag == MISSING),
+                    is_stale: flags(device).iter().any(|flag| flag == MISSING),
                     start: number("pe_start")?.checked_mul(SECTOR)?,
                     extents: number("pe_count")?,
                     block: None,
@@ -118,7 +119,7 @@ impl Group {
             name: name.to_owned(),
             id: section.get("id")?.text()?.to_owned(),
             sequence: section.get("seqno")?.number()?,
-            is_exported: flags(section, "status").iter().any(|flag| flag == EXPORTED),
+            is_exported: flags(section).iter().any(|flag| flag == EXPORTED),
             extent,
             devices,
             volumes,
@@ -208,7 +209,7 @@ impl Layout {
             });
         }
         segments.sort_by_key(|segment| segment.start);
-        Some(Layout { id: section.get("id")?.text()?.to_owned(), flags: flags(section, "status"), segments })
+        Some(Layout { id: section.get("id")?.text()?.to_owned(), flags: flags(section), segments })
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -241,7 +242,7 @@ segment2 { start_extent = 1 extent_count = 2 type = "striped" stripe_count = 1 s
 wide { id = "l1" status = ["VISIBLE"]
 segment1 { start_extent = 0 extent_count = 4 type = "striped" stripe_count = 2 stripe_size = 1 stripes = ["pv0", 2, "pv1", 0] } }
 half { id = "l2" status = ["READ"] segment1 { start_extent = 0 extent_count = 1 type = "striped" stripes = ["pv1", 2] } }
-both { id = "l3" status = ["VISIBLE", "ACTIVATION_SKIP"]
+both { id = "l3" status = ["VISIBLE"] flags = ["ACTIVATION_SKIP"]
 segment1 { start_extent = 0 extent_count = 1 type = "mirror" mirrors = ["half", 0, "pv1", 3] } }
 snap { id = "l4" status = ["VISIBLE"] segment1 { start_extent = 0 extent_count = 1 type = "striped" stripes = ["pv1", 3] } }
 snapshot0 { id = "l5" status = ["VISIBLE"]
