@@ -82,7 +82,7 @@ fn logical_volumes() {
     );
     let answer = agree(
         &[&one, &two],
-        "pvs\nvgs\nlvs\nlist-filesystems\nis-lv /dev/a-group/wide\nis-lv /dev/sda\nvfs-label /dev/mapper/a--group-wide\n\
+        "lvm-scan true\nvgscan\npvs\nvgs\nlvs\nlist-filesystems\nis-lv /dev/a-group/wide\nis-lv /dev/sda\nvfs-label /dev/mapper/a--group-wide\n\
          vfs-type /dev/sdb\nlvm-canonical-lv-name /dev/mapper/a--group-long--1\nlist-dm-devices\n\
          blockdev-getsize64 /dev/a-group/long-1\nmount-ro /dev/a-group/long-1 /\nmount-ro /dev/mapper/a--group-wide /wide\n\
          mountpoints\nmounts\nfind /\nchecksum md5 /large\nchecksum md5 /wide/pattern\ncat /etc/hostname\n",

@@ -115,6 +115,8 @@ pub(super) fn answer(devices: &Devices, call: &lvm::Call) -> Served<Value> {
         Call::lvs {} => names(&mut logical()?.volumes.iter().map(|volume| &volume.name)),
         Call::vgs {} => names(&mut logical()?.groups.iter()),
         Call::pvs {} => names(&mut logical()?.members.iter()),
+        // What is read here is always ready.
+        Call::lvm_scan { .. } | Call::vgscan {} => logical().map(|_| Value::Void)?,
         Call::is_lv { mountable } => Value::Bool(devices.find(mountable)?.is_volume()),
         Call::lvm_canonical_lv_name { lvname } => {
             if !devices.find(lvname)?.is_volume() {
