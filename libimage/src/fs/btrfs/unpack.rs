@@ -69,7 +69,7 @@ fn zstd(packed: &[u8], into: &mut [u8]) -> Option<()> {
 /// The length of all, then pieces of up to a sector, each with its length, which never lies in two sectors.
 fn lzo(packed: &[u8], into: &mut [u8], sector: usize) -> Option<()> {
     let number = |at: usize| packed.get(at..at + LENGTH).map(|bytes| Fields(bytes).le32(0) as usize);
-    let end = number(0).filter(|end| *end <= packed.len())?;
+    let end = number(0).filter(|end| (LENGTH + 1..=packed.len()).contains(end))?;
     let (mut at, mut done) = (LENGTH, 0);
     while at < end && done < into.len() {
         let left = sector - at % sector;
