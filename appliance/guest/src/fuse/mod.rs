@@ -14,8 +14,7 @@ mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use guestd_api::actions::debug::Methods as _;
@@ -117,6 +116,9 @@ impl HostMount {
             if stop() {
                 return false;
             }
+        }
+        if let Some(herald) = self.herald.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            herald.close();
         }
         true
     }
