@@ -2,6 +2,7 @@
 
 use crate::worker::{GuestPath, Worker};
 use guestd_api::actions::stat::Server;
+use guestd_api::forms::stat::{in_seconds, no_file};
 use guestd_api::structs::{Stat, Statns, Statvfs};
 use guestd_api::{Failure, GuestString};
 use std::collections::HashSet;
@@ -35,52 +36,6 @@ fn statns(m: &Metadata) -> Statns {
         st_spare4: 0,
         st_spare5: 0,
         st_spare6: 0,
-    }
-}
-
-/// What stands for a name that does not exist in a list.
-fn no_file() -> Statns {
-    Statns {
-        st_dev: 0,
-        st_ino: -1,
-        st_mode: 0,
-        st_nlink: 0,
-        st_uid: 0,
-        st_gid: 0,
-        st_rdev: 0,
-        st_size: 0,
-        st_blksize: 0,
-        st_blocks: 0,
-        st_atime_sec: 0,
-        st_atime_nsec: 0,
-        st_mtime_sec: 0,
-        st_mtime_nsec: 0,
-        st_ctime_sec: 0,
-        st_ctime_nsec: 0,
-        st_spare1: 0,
-        st_spare2: 0,
-        st_spare3: 0,
-        st_spare4: 0,
-        st_spare5: 0,
-        st_spare6: 0,
-    }
-}
-
-fn in_seconds(s: &Statns) -> Stat {
-    Stat {
-        dev: s.st_dev,
-        ino: s.st_ino,
-        mode: s.st_mode,
-        nlink: s.st_nlink,
-        uid: s.st_uid,
-        gid: s.st_gid,
-        rdev: s.st_rdev,
-        size: s.st_size,
-        blksize: s.st_blksize,
-        blocks: s.st_blocks,
-        atime: s.st_atime_sec,
-        mtime: s.st_mtime_sec,
-        ctime: s.st_ctime_sec,
     }
 }
 

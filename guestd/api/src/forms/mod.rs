@@ -4,4 +4,5 @@
 pub mod acl;
 pub mod dump;
 pub mod pattern;
+pub mod stat;
 pub mod tar;
