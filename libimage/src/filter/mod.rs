@@ -5,6 +5,7 @@ pub mod fault;
 pub mod policy;
 pub mod scratch;
 pub mod slice;
+pub mod spread;
 pub mod stripe;
 pub mod trace;
 pub mod undo;
