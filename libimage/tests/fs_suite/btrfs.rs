@@ -137,20 +137,10 @@ fn agree_on(what: &str, devices: &Devices) {
     assert!(kernel.len() > 900, "{what}: the tree is there");
 }
 
-fn agree(what: &str, devices: (usize, u64), mkfs: &str, options: &str, script: &str) {
+fn agree(devices: (usize, u64), mkfs: &str, options: &str, script: impl AsRef<str>) {
     let devices = Devices::new(devices.0, devices.1, &format!("mkfs.btrfs -q {mkfs} $@"));
-    devices.fill(options, script);
-    agree_on(what, &devices);
-}
-
-/// One test for each way in which they are made, so that they run side by side.
-macro_rules! agree {
-    ($($name:ident: $devices:expr, $mkfs:literal, $options:literal, $script:expr;)*) => {
-        $(#[test]
-        fn $name() {
-            agree(concat!($mkfs, " ", $options), $devices, $mkfs, $options, $script.as_ref());
-        })*
-    };
+    devices.fill(options, script.as_ref());
+    agree_on(&format!("{mkfs} {options}"), &devices);
 }
 
 fn full() -> String {

@@ -244,3 +244,11 @@ pub(crate) fn compare_statistics(what: &str, mount: &Path, fs: &dyn FileSystem) 
         "{what}: block size, blocks, free, available, files, free, name length (ours left)"
     );
 }
+
+/// The kernel's mount and a reader say the same, of everything in the tree and of the whole.
+pub(crate) fn same_as_kernel(what: &str, mount: &Path, fs: &dyn FileSystem, compared: Compared) {
+    let kernel = of_kernel(mount, compared);
+    compare(what, &kernel, &of_reader(fs, compared));
+    compare_statistics(what, mount, fs);
+    assert!(kernel.len() > 1000, "{what}: the tree is there");
+}

@@ -42,16 +42,6 @@ fn agree(mib: u64, mkfs: &str) {
     assert_eq!((root.permissions, root.links), (0o755, 2 + 4));
 }
 
-/// One test for each way in which they are made, so that they run side by side.
-macro_rules! agree {
-    ($($name:ident: $mib:literal, $mkfs:literal;)*) => {
-        $(#[test]
-        fn $name() {
-            agree($mib, $mkfs);
-        })*
-    };
-}
-
 agree! {
     usual: 64, "mkfs.exfat $1";
     small_clusters: 64, "mkfs.exfat -c 512 $1";

@@ -2,28 +2,15 @@
 
 use libimage::fs::ext4::Ext4;
 
-use crate::dump::{Compared, compare, compare_statistics, of_kernel, of_reader};
+use crate::dump::{Compared, compare, of_kernel, of_reader, same_as_kernel};
 use crate::image::{ATTRIBUTES, Image, RESERVED, TREE, sh};
 
-fn agree(what: &str, mib: u64, mkfs: &str, script: &str) {
+fn agree(what: &str, mib: u64, mkfs: &str, script: impl AsRef<str>) {
     let image = Image::new(mib, mkfs);
-    image.fill(script);
+    image.fill(script.as_ref());
     let mount = image.mount("ro,noatime");
-    let kernel = of_kernel(&mount.point, Compared::ALL);
     let fs = Ext4::open(image.block()).unwrap_or_else(|error| panic!("{what}: {error}"));
-    compare(what, &kernel, &of_reader(&fs, Compared::ALL));
-    compare_statistics(what, &mount.point, &fs);
-    assert!(kernel.len() > 1000, "{what}: the tree is there");
-}
-
-/// One test for each way in which they are made, so that they run side by side.
-macro_rules! agree {
-    ($($name:ident: $what:literal, $mib:literal, $mkfs:literal, $script:expr;)*) => {
-        $(#[test]
-        fn $name() {
-            agree($what, $mib, $mkfs, &$script);
-        })*
-    };
+    same_as_kernel(what, &mount.point, &fs, Compared::ALL);
 }
 
 fn full() -> String {

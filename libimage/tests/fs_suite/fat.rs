@@ -56,8 +56,7 @@ pub(crate) fn of_tree(top: &Path) -> BTreeMap<Vec<u8>, (bool, u64, i64, Vec<u8>)
 
 /// The same of a reader.
 pub(crate) fn of_fs(fs: &dyn FileSystem) -> BTreeMap<Vec<u8>, (bool, u64, i64, Vec<u8>)> {
-    let what = Compared { holes: true, attributes: true, birth: true, blocks: true, inodes: true };
-    let paths: Dump = of_reader(fs, what);
+    let paths: Dump = of_reader(fs, Compared::ALL);
     let mut found = BTreeMap::new();
     for path in paths.keys().filter(|path| !path.is_empty()) {
         let node = path.split(|byte| *byte == b'/');
@@ -111,16 +110,6 @@ fn agree(mib: u64, mkfs: &str) {
     let root = fs.attributes(fs.root()).unwrap();
     assert_eq!((root.permissions, root.links, root.modified.seconds), (0o755, 2 + 4, 0));
     assert_eq!(fs.attributes(find("etc").unwrap()).unwrap().links, 3);
-}
-
-/// One test for each way in which they are made, so that they run side by side.
-macro_rules! agree {
-    ($($name:ident: $mib:literal, $mkfs:literal;)*) => {
-        $(#[test]
-        fn $name() {
-            agree($mib, $mkfs);
-        })*
-    };
 }
 
 agree! {

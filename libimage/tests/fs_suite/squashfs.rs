@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libimage::fs::squashfs::Squashfs;
 
-use crate::dump::{Compared, compare, compare_statistics, of_kernel, of_reader};
+use crate::dump::{Compared, same_as_kernel};
 use crate::harm;
 use crate::image::{ATTRIBUTES, Image, TREE};
 
@@ -28,21 +28,8 @@ fn agree(options: &str) {
     let mount = image.mount("ro");
     // The kernel lists no attributes where there is no table of them.
     let what = Compared { attributes: !options.contains("-no-xattrs"), ..Compared::ALL };
-    let kernel = of_kernel(&mount.point, what);
     let fs = Squashfs::open(image.block()).unwrap_or_else(|error| panic!("{options}: {error}"));
-    compare(options, &kernel, &of_reader(&fs, what));
-    compare_statistics(options, &mount.point, &fs);
-    assert!(kernel.len() > 1000, "{options}: the tree is there");
-}
-
-/// One test for each way in which they are made, so that they run side by side.
-macro_rules! agree {
-    ($($name:ident: $options:literal;)*) => {
-        $(#[test]
-        fn $name() {
-            agree($options);
-        })*
-    };
+    same_as_kernel(options, &mount.point, &fs, what);
 }
 
 agree! {
