@@ -3,11 +3,10 @@
 use anyhow::Result;
 use appliance_engine::launch::Choice;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use guest::{Drive, Guest, How};
+use guest::{Guest, How};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::error_text;
 use guestd_api::prelude::*;
-use libimage::format::Format;
 
 use crate::keys::{Keys, Selector};
 use crate::{Service, Usage, uri};
@@ -24,15 +23,6 @@ pub struct DriveSpec {
 }
 
 impl DriveSpec {
-    /// Opens the image.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or the format is not known.
-    pub fn open(&self, read_only: bool) -> Result<Drive> {
-        let format = self.format.as_deref().map(Format::by_name).transpose()?;
-        Ok(Drive::open(&self.file, format, read_only)?)
-    }
-
     fn add_to(&self, guest: &Guest) -> Result<()> {
         if !self.file.contains("://") {
             // Said before anything else happens, and as scripts know it.
