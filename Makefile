@@ -63,9 +63,9 @@ demo: build
 test:
 	@scripts/install-packages test
 	@$(MAKE) --no-print-directory appliance
-	$(CARGO) test --release --workspace --exclude guestd
+	$(CARGO) test --release --no-fail-fast --workspace --exclude guestd
 	$(CARGO) test --release -p libimage --features schedule --test schedules
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/scripts/as-root $(CARGO) test --release -p guestd
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/scripts/as-root $(CARGO) test --release --no-fail-fast -p guestd
 
 bench: build
 	@scripts/install-packages demo
