@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The port's name, given by the host.
 const PORT: &str = "org.diskwright.rpc";
+/// The host's word on the kernel's command line for a machine that ends when it restarts.
+const BY_RESTART: &str = "diskwright.end=restart";
 /// How long the port may take to appear and the host to open it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -161,9 +163,17 @@ fn power_off() -> ! {
         }
     }
     rustix::fs::sync();
-    let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+    switch_off();
     // A machine without power-off is the host's to end.
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
+}
+
+/// Switches the machine off as it is. Where it has no such switch, the host says that a restart ends it.
+pub(crate) fn switch_off() {
+    use rustix::system::{RebootCommand, reboot};
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let by_restart = line.split_whitespace().any(|word| word == BY_RESTART);
+    let _ = reboot(if by_restart { RebootCommand::Restart } else { RebootCommand::PowerOff });
 }

@@ -41,7 +41,8 @@ pub struct Drive {
 
 /// A machine to boot.
 pub struct LaunchSpec {
-    /// The initial root file system: a cpio archive, plain or compressed.
+    /// The initial root file system: a cpio archive, plain or compressed. Its first process ends the machine
+    /// by switching it off, or by a restart where `diskwright.end=restart` is on the kernel's command line.
     pub initrd: PathBuf,
     /// Words for the kernel's command line, besides those that the back-end needs.
     pub cmdline: Vec<String>,

@@ -158,7 +158,7 @@ impl Guest {
 
     /// Powers the guest off, and sees its stream end.
     pub fn power_off(mut self) {
-        self.start("poweroff -f");
+        self.start("grep -q diskwright.end=restart /proc/cmdline && reboot -f || poweroff -f");
         let ended = self.machine.wait(PATIENCE);
         assert_eq!(ended, Some(appliance_engine::backend::Ended::Exited(0)), "{}", self.machine.kernel_log());
         let mut rest = Vec::new();
