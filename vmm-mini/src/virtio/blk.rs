@@ -23,7 +23,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueState;
 
-use super::device::{Interrupt, QueueResources, VirtioDevice, has_feature};
+use super::device::{Interrupt, QueueResources, VirtioDevice, has_feature, read_space};
 use super::queue::{Ring, RingError};
 use super::worker::{Handler, Next, Stop, Worker};
 use request::Server;
@@ -173,7 +173,7 @@ impl VirtioDevice for Blk {
         let space = self.shared.with_medium(|medium| {
             config::space(&self.shared.config, medium, self.shared.write_back.load(Ordering::Relaxed))
         });
-        config::read(&space, offset, data);
+        read_space(&space, offset, data);
     }
 
     fn write_config(&self, offset: u64, data: &[u8]) {

@@ -20,7 +20,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
 use virtio_queue::QueueState;
 
-use super::device::{QueueResources, VirtioDevice, has_feature};
+use super::device::{QueueResources, VirtioDevice, has_feature, read_space};
 use super::worker::Worker;
 use control::{Control, FromGuest, ToGuest};
 use port::{Port, Receive, Transmit};
@@ -144,10 +144,7 @@ impl VirtioDevice for Console {
         // cols u16, rows u16, max_nr_ports u32, emerg_wr u32
         let mut space = [0; 12];
         space[4..8].copy_from_slice(&(self.shared.ports.len() as u32).to_le_bytes());
-        data.fill(0);
-        let from = usize::try_from(offset).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
-        let count = from.len().min(data.len());
-        data[..count].copy_from_slice(&from[..count]);
+        read_space(&space, offset, data);
     }
 
     fn write_config(&self, _offset: u64, _data: &[u8]) {}

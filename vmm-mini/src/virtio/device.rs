@@ -73,6 +73,14 @@ pub trait VirtioDevice: Send + Sync {
     fn reset(&self);
 }
 
+/// Copies a part of a configuration space; what lies beyond its end is zero.
+pub(super) fn read_space(space: &[u8], offset: u64, data: &mut [u8]) {
+    data.fill(0);
+    let from = usize::try_from(offset).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
+    let count = from.len().min(data.len());
+    data[..count].copy_from_slice(&from[..count]);
+}
+
 /// True when feature `bit` is among `features`.
 pub fn has_feature(features: u64, bit: u32) -> bool {
     1u64.checked_shl(bit).is_some_and(|mask| features & mask != 0)

@@ -18,7 +18,7 @@ use virtio_bindings::virtio_net::{VIRTIO_NET_F_MAC, VIRTIO_NET_F_MTU, VIRTIO_NET
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueState;
 
-use super::device::{Interrupt, QueueResources, VirtioDevice};
+use super::device::{Interrupt, QueueResources, VirtioDevice, read_space};
 use super::queue::{Ring, RingError};
 use super::worker::{Handler, Next, Stop, Worker};
 
@@ -130,10 +130,7 @@ impl VirtioDevice for Net {
         space[6..8].copy_from_slice(&status.to_le_bytes());
         space[8..10].copy_from_slice(&1u16.to_le_bytes());
         space[10..].copy_from_slice(&MTU.to_le_bytes());
-        data.fill(0);
-        let from = usize::try_from(offset).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
-        let count = from.len().min(data.len());
-        data[..count].copy_from_slice(&from[..count]);
+        read_space(&space, offset, data);
     }
 
     fn write_config(&self, _offset: u64, _data: &[u8]) {}

@@ -50,11 +50,3 @@ pub(super) fn space(config: &BlkConfig, medium: Option<&dyn Block>, write_back: 
     put(56, &[1]);
     space
 }
-
-/// Copies a part of `space`; what lies beyond its end is zero.
-pub(super) fn read(space: &[u8], offset: u64, data: &mut [u8]) {
-    data.fill(0);
-    let from = usize::try_from(offset).ok().and_then(|offset| space.get(offset..)).unwrap_or_default();
-    let count = from.len().min(data.len());
-    data[..count].copy_from_slice(&from[..count]);
-}
