@@ -74,6 +74,7 @@ impl<'w> Program<'w> {
         let mut command = Command::new(name);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
         command.env("HOME", "/root").env("SHELL", "/bin/sh").env("TERM", "dumb");
+        command.envs(worker.agent.session.environment().iter());
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         crate::sys::set_root(&mut command, root);
         Program { worker, name: name.to_owned(), command, sysroot }

@@ -6,6 +6,9 @@ use crate::actions::OpenHive;
 use crate::augeas::Augeas;
 use crate::journal::Journal;
 use guestd_api::Failure;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,6 +54,12 @@ impl Session {
     /// Closes everything.
     pub(crate) fn close(&self) {
         drop((self.augeas.close(), self.hive.close(), self.inotify.close(), self.journal.close()));
+        self.mapped.close();
+    }
+
+    /// Variables for every program that is started.
+    pub(crate) fn environment(&self) -> MutexGuard<'_, BTreeMap<OsString, OsString>> {
+        self.environment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,4 +72,7 @@ pub(crate) struct Session {
     pub(crate) journal: Slot<Journal>,
     /// Compiled rules of yara, a file that the tools see.
     pub(crate) yara: Slot<PathBuf>,
+    /// What `debug bmap` reads.
+    pub(crate) mapped: Slot<File>,
+    environment: Mutex<BTreeMap<OsString, OsString>>,
 }

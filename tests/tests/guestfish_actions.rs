@@ -291,3 +291,34 @@ fn a_system_in_every_detail() {
         assert!(ran.code == Some(1) && ran.err.contains("libguestfs: error: "), "{name}: {ran:?}");
     }
 }
+
+#[test]
+fn behind_the_scenes() {
+    let (_directory, disks) = disks(&[64]);
+    let lines = "run\nmkfs ext4 /dev/sda\nmount /dev/sda /\nmkdir /d\nwrite /d/f text\n\
+                 debug setenv \"COLOR red\"\ndebug env \"\" | grep COLOR\ndebug sh \"echo $COLOR\"\n\
+                 debug bmap_file /d/f\ndebug bmap \"\"\ndebug bmap_file /d\ndebug bmap \"\"\n\
+                 debug core_pattern /tmp/core.%p\ndebug sh \"cat /proc/sys/kernel/core_pattern\"\n\
+                 debug ldd /bin/ls | grep -c libc.so\numount /\n\
+                 debug bmap_device /dev/sda\ndebug bmap \"\"\ndebug qtrace \"/dev/sda on\"\n\
+                 -debug bmap \"\"\n-debug bmap_file /nothing\n-debug qtrace \"/dev/sda perhaps\"\n-debug setenv \"A=B c\"\n";
+    let ran = script(&arguments(&disks), lines);
+    let expected = "ok\nCOLOR=red\nred\nok\nok\nok\nok\nok\n/tmp/core.%p\n1\nok\nok\nok\n";
+    assert_eq!((ran.code, ran.text().as_ref()), (Some(0), expected), "{ran:?}");
+    assert_eq!(
+        ran.err.lines().filter(|line| line.contains("libguestfs: error: debug")).count(),
+        4,
+        "{}",
+        ran.err
+    );
+
+    // What is written again and again is more than the device has room for.
+    let out = run(&disks, "debug device_speed \"/dev/sda 1\"\n");
+    assert!(out.trim().parse::<u64>().unwrap() > 0, "{out}");
+    let mut first = [0; 4];
+    std::io::Read::read_exact(&mut std::fs::File::open(&disks[0]).unwrap(), &mut first).unwrap();
+    assert_eq!(first, [0x55; 4]);
+
+    let ran = script(&arguments(&disks), "run\ndebug segv \"\"\n");
+    assert!(ran.code == Some(1) && ran.err.contains("libguestfs: error: "), "{ran:?}");
+}

@@ -1,5 +1,7 @@
 //! A look behind the scenes, for whoever works on the appliance.
 
+mod probes;
+
 use crate::task::Input;
 use crate::worker::Worker;
 use guestd_api::actions::debug::{InternalMountLocalOptions, Server};
@@ -18,9 +20,15 @@ type Command = fn(&Worker, &[GuestString]) -> Result<GuestString, Failure>;
 /// The commands by name.
 const COMMANDS: &[(&str, Command)] = &[
     ("help", |_, _| Ok(help())),
-    ("env", |_, _| Ok(environment())),
+    ("bmap", Worker::read_mapped),
+    ("bmap_device", Worker::map_device),
+    ("bmap_file", Worker::map_file),
+    ("core_pattern", Worker::core_pattern),
+    ("device_speed", Worker::device_speed),
+    ("env", |worker, _| Ok(worker.environment())),
     ("error", |_, words| Err(Failure::new("a".repeat(count("error", "length of error message", words)?)))),
     ("fds", |_, _| descriptors()),
+    ("ldd", Worker::libraries),
     ("ls", |worker, words| worker.list("-a", words)),
     ("ll", |worker, words| worker.list("-la", words)),
     ("print", |_, words| {
@@ -30,6 +38,10 @@ const COMMANDS: &[(&str, Command)] = &[
         Ok("ok".into())
     }),
     ("progress", Worker::show_progress),
+    ("qtrace", Worker::mark_trace),
+    // What the host makes of an agent that dies can be seen so.
+    ("segv", |_, _| std::process::abort()),
+    ("setenv", Worker::set_variable),
     ("sh", Worker::own_shell),
     ("spew", |_, words| {
         let lines = count("spew", "number of lines <n>", words)?;
@@ -43,17 +55,6 @@ const COMMANDS: &[(&str, Command)] = &[
 fn help() -> GuestString {
     let names: Vec<_> = COMMANDS.iter().map(|(name, _)| *name).collect();
     format!("Commands supported: {}", names.join(" ")).into()
-}
-
-fn environment() -> GuestString {
-    let mut text = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        text.extend_from_slice(name.as_encoded_bytes());
-        text.push(b'=');
-        text.extend_from_slice(value.as_encoded_bytes());
-        text.push(b'\n');
-    }
-    text.into()
 }
 
 /// What the agent has open.
@@ -80,7 +81,24 @@ fn count(command: &str, what: &str, words: &[GuestString]) -> Result<usize, Fail
     number.ok_or_else(|| Failure::new(format!("{command}: expecting one arg: {what}")))
 }
 
+/// So many arguments as a command takes.
+fn exactly<const N: usize>(words: &[GuestString]) -> Option<&[GuestString; N]> {
+    words.try_into().ok()
+}
+
 impl Worker {
+    /// The agent's own variables, and those that `setenv` has set.
+    fn environment(&self) -> GuestString {
+        let mut text = Vec::new();
+        for (name, value) in std::env::vars_os().chain(self.agent.session.environment().clone()) {
+            text.extend_from_slice(name.as_encoded_bytes());
+            text.push(b'=');
+            text.extend_from_slice(value.as_encoded_bytes());
+            text.push(b'\n');
+        }
+        text.into()
+    }
+
     /// Lists a directory of the appliance.
     fn list(&self, options: &str, words: &[GuestString]) -> Result<GuestString, Failure> {
         let [directory] = words else { return Err(Failure::new("ls: expecting a directory")) };
