@@ -4,8 +4,8 @@
 
 use crate::actions::OpenHive;
 use crate::augeas::Augeas;
-use crate::journal::Journal;
 use guestd_api::Failure;
+use journal::Journal;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -69,7 +69,7 @@ pub(crate) struct Session {
     pub(crate) augeas: Slot<Augeas>,
     pub(crate) hive: Slot<OpenHive>,
     pub(crate) inotify: Slot<OwnedFd>,
-    pub(crate) journal: Slot<Journal>,
+    pub(crate) journal: Slot<Journal<File>>,
     /// Compiled rules of yara, a file that the tools see.
     pub(crate) yara: Slot<PathBuf>,
     /// What `debug bmap` reads.

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 #[path = "support/hive.rs"]
-mod hive;
+mod empty;
 mod support;
 
+use empty::empty_hive;
 use guestd_api::Error;
 use guestd_api::actions::hivex::HivexOpenOptions;
 use guestd_api::prelude::*;
-use hive::empty_hive;
 use std::path::Path;
 use std::process::Command;
 use support::Agent;

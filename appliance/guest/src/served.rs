@@ -51,9 +51,7 @@ impl Served {
             self.start(tell).map_err(|e| Error::Unavailable { action: "launch", why: describe(&*e) })?;
         let running = self.running.get_or_init(|| started);
         if let Some(direct) = &self.direct {
-            for (options, device, point) in direct.mounts() {
-                running.mount_options(options, device, point)?;
-            }
+            direct.hand_over(running)?;
         }
         Ok(running)
     }

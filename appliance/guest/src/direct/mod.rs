@@ -5,10 +5,12 @@
 
 mod archives;
 mod devices;
+mod journals;
 mod kinds;
 mod listing;
 mod logical;
 mod reading;
+mod registry;
 mod searching;
 mod stat;
 mod streams;
@@ -21,11 +23,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use guestd_api::actions::{mount, system};
-use guestd_api::{Call, Context, Error, Failure, GuestString, Result, Value};
+use guestd_api::prelude::*;
+use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::Block;
 
 use devices::{Device, Devices};
-use vfs::Vfs;
+use journals::OpenJournal;
+use registry::Registry;
+use vfs::{MountedAs, Vfs};
 
 pub use vfs::MountedSystem;
 
@@ -38,6 +43,8 @@ const MAX_DEPTH: usize = 1000;
 pub struct Direct {
     devices: Devices,
     vfs: RefCell<Vfs>,
+    registry: RefCell<Option<Registry>>,
+    journal: RefCell<Option<OpenJournal>>,
 }
 
 /// Why there is no value.
@@ -101,7 +108,12 @@ fn check(context: &Context<'_>) -> Served<()> {
 impl Direct {
     /// A view of disks, in the order in which the guest has them.
     pub fn new(disks: Vec<Arc<dyn Block>>) -> Self {
-        Direct { devices: Devices::new(disks), vfs: RefCell::default() }
+        Direct {
+            devices: Devices::new(disks),
+            vfs: RefCell::default(),
+            registry: RefCell::default(),
+            journal: RefCell::default(),
+        }
     }
 
     /// Carries a call out, or returns why an appliance must.
@@ -120,11 +132,27 @@ impl Direct {
         }
     }
 
-    /// What is mounted, as (options, device or subvolume, mount point) in order: an appliance that takes over mounts
-    /// the same.
-    pub fn mounts(&self) -> Vec<(GuestString, GuestString, GuestString)> {
-        let vfs = self.vfs.borrow();
-        vfs.mounts().map(|m| (m.options.clone(), m.mountable.clone(), m.point.clone().into())).collect()
+    /// Brings an appliance that takes over to where this reader is: what is mounted, and what is open.
+    ///
+    /// # Errors
+    /// What the appliance says.
+    pub fn hand_over(&self, appliance: &dyn Actions) -> Result<()> {
+        let now = self.vfs.borrow().mounted_as();
+        let mut mounted: Vec<MountedAs> = Vec::new();
+        if let Some(registry) = &*self.registry.borrow() {
+            let (mounts, path, opts) = registry.opened_by();
+            remount(appliance, &mut mounted, mounts)?;
+            appliance.hivex_open(path, opts.clone())?;
+        }
+        if let Some(journal) = &*self.journal.borrow() {
+            let (mounts, directory) = journal.opened_by();
+            remount(appliance, &mut mounted, mounts)?;
+            appliance.journal_open(directory)?;
+            let (threshold, steps) = journal.state();
+            appliance.journal_set_data_threshold(threshold)?;
+            appliance.journal_skip(steps)?;
+        }
+        remount(appliance, &mut mounted, &now)
     }
 
     /// The mounted file systems with their mount points, the root first, for who looks into them by himself.
@@ -154,6 +182,8 @@ impl Direct {
             Call::Transfer(call) => streams::answer(&vfs.borrow(), devices, call, context),
             Call::Checksum(call) => streams::checksums(&vfs.borrow(), call, context),
             Call::Archive(call) => archives::answer(&vfs.borrow(), call, context),
+            Call::Hivex(call) => registry::answer(&vfs.borrow(), &mut self.registry.borrow_mut(), call),
+            Call::Journal(call) => journals::answer(&vfs.borrow(), &mut self.journal.borrow_mut(), call),
             _ => aside("the direct reader does not answer it"),
         }
     }
@@ -167,6 +197,10 @@ impl Direct {
                 if options.is_empty() || options == "ro" =>
             {
                 self.mount(mountable, mountpoint, options)
+            }
+            // Its files are open: the kernel knows what that means.
+            Call::umount_all {} | Call::umount { .. } if self.journal.borrow().is_some() => {
+                aside("a journal is open")
             }
             Call::umount_all {} => {
                 *self.vfs.borrow_mut() = Vfs::default();
@@ -197,4 +231,17 @@ impl Direct {
         let others = || self.devices.others(&device);
         self.vfs.borrow_mut().mount(&device, &others, (mountable, options), point)
     }
+}
+
+/// Changes what an appliance has mounted.
+fn remount(appliance: &dyn Actions, mounted: &mut Vec<MountedAs>, wanted: &[MountedAs]) -> Result<()> {
+    if !wanted.starts_with(mounted) {
+        appliance.umount_all()?;
+        mounted.clear();
+    }
+    for (options, device, point) in wanted.iter().skip(mounted.len()) {
+        appliance.mount_options(options, device, point)?;
+    }
+    *mounted = wanted.to_vec();
+    Ok(())
 }

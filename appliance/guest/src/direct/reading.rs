@@ -123,6 +123,11 @@ pub(super) fn contents(vfs: &Vfs, path: &GuestString) -> Served<Vec<u8>> {
         let why = format!("{path}: file is too large for this action, use download");
         return Err(Failure::new(why).with_errno(Errno::FBIG.raw_os_error()).into());
     }
+    whole(&found, size)
+}
+
+/// All of a file that has `size` bytes, which the caller has bounded.
+pub(super) fn whole(found: &Found<'_>, size: u64) -> Served<Vec<u8>> {
     let mut bytes = vec![0; size as usize];
     let mut have = 0;
     while let Some(rest @ [_, ..]) = bytes.get_mut(have..) {

@@ -33,6 +33,9 @@ pub(super) struct Vfs {
 /// A file system, after its mount point.
 pub type MountedSystem = (Vec<u8>, Arc<dyn FileSystem>);
 
+/// How something was mounted: options, device or subvolume, mount point.
+pub(crate) type MountedAs = (GuestString, GuestString, GuestString);
+
 /// One mounted file system.
 pub(super) struct Mount {
     /// The device, under the name that users know.
@@ -135,6 +138,12 @@ impl<'a> Found<'a> {
         self.ask(|fs, node| fs.read(node, offset, into))
     }
 
+    /// The file system that it lies in, and what it is there: for who reads it when paths lead elsewhere.
+    pub(super) fn file_system(&self) -> Served<(Arc<dyn FileSystem>, Node)> {
+        let place = self.place()?;
+        Ok((Arc::clone(&self.vfs.mounts[place.mount].fs), place.node))
+    }
+
     /// How errors name it.
     pub(super) fn asked(&self) -> &[u8] {
         &self.asked
@@ -144,6 +153,11 @@ impl<'a> Found<'a> {
 impl Vfs {
     pub(super) fn mounts(&self) -> impl Iterator<Item = &Mount> {
         self.mounts.iter()
+    }
+
+    /// What is mounted and how, in order.
+    pub(super) fn mounted_as(&self) -> Vec<MountedAs> {
+        self.mounts().map(|m| (m.options.clone(), m.mountable.clone(), m.point.clone().into())).collect()
     }
 
     /// The mounted file systems with their mount points; `None` unless the first is the root of the tree, and each

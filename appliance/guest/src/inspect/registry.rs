@@ -1,6 +1,6 @@
-//! Reads registry hives of Windows, through the agent.
+//! Reads registry hives of Windows, through whoever serves the guest.
 //!
-//! The agent's reader is safe for hostile hives; what it cannot read is not there.
+//! The reader of hives is safe for hostile ones; what it cannot read is not there.
 
 use guestd_api::actions::hivex::HivexOpenOptions;
 use guestd_api::prelude::*;

@@ -19,7 +19,8 @@ enum Layout {
     Plain,
     /// The same, but the end lies behind the inode.
     Inline,
-    Packed,
+    /// Compressed, with an index in its long form or in a packed one.
+    Packed { full_index: bool },
     /// Pieces of one size, each somewhere.
     Chunks,
 }
@@ -45,8 +46,18 @@ impl Inode {
         self.attributes
     }
 
-    fn behind(&self) -> u64 {
+    /// Where what follows the inode and its attributes begins.
+    pub(super) fn behind(&self) -> u64 {
         self.xattrs.0 + self.xattrs.1
+    }
+
+    fn is_packed(&self) -> bool {
+        matches!(self.layout, Layout::Packed { .. })
+    }
+
+    /// The index of its compressed data is in the long form.
+    pub(super) fn has_full_index(&self) -> bool {
+        self.layout == Layout::Packed { full_index: true }
     }
 }
 
@@ -66,7 +77,8 @@ impl Erofs {
         }
         let layout = match format >> 1 {
             0 => Layout::Plain,
-            1 | 3 => Layout::Packed,
+            1 => Layout::Packed { full_index: true },
+            3 => Layout::Packed { full_index: false },
             2 => Layout::Inline,
             4 => Layout::Chunks,
             _ => {
@@ -93,7 +105,7 @@ impl Erofs {
         let place = fields.le32(16);
         let block = 1u64 << self.superblock.block_bits;
         let blocks = match layout {
-            Layout::Packed => u64::from(place) * (block / 512),
+            Layout::Packed { .. } => u64::from(place) * (block / 512),
             _ => size.next_multiple_of(block) / 512,
         };
         let device = match kind {
@@ -126,7 +138,7 @@ impl Erofs {
         Ok(Inode { number, kind, attributes, layout, place, xattrs: (at + bytes.len() as u64, xattrs) })
     }
 
-    /// Where the byte `offset` of a file lies, or that it is in a hole, and how many follow it there.
+    /// Where the byte `offset` of a file that is not compressed lies, or that it is in a hole, and how many follow it there.
     pub(super) fn place(&self, inode: &Inode, offset: u64) -> Result<(Option<u64>, u64)> {
         let bits = self.superblock.block_bits;
         let left = inode.size().saturating_sub(offset);
@@ -146,7 +158,8 @@ impl Erofs {
                 }
                 Ok((Some(at.checked_add(offset - tail).ok_or_else(nowhere)?), left))
             }
-            Layout::Packed => Err(FsError::Unsupported("the file is compressed".to_owned())),
+            // It lies in no one place, but nowhere is a hole.
+            Layout::Packed { .. } => Ok((Some(0), left)),
             Layout::Chunks => {
                 if inode.place & !(HAS_INDEXES | 0x1f) != 0 {
                     return Err(FsError::Unsupported(
@@ -176,6 +189,12 @@ impl Erofs {
     /// Fills `into`, which ends at the file's end at the latest, from the byte `offset` on.
     pub(super) fn read_data(&self, inode: &Inode, offset: u64, into: &mut [u8]) -> Result<()> {
         let mut done = 0;
+        while inode.is_packed() && done < into.len() {
+            match self.read_packed(inode, offset + done as u64, into.get_mut(done..).unwrap_or_default())? {
+                0 => return Err(self.corrupt_inode(inode, "its data is cut")),
+                count => done += count,
+            }
+        }
         while done < into.len() {
             let (at, length) = self.place(inode, offset + done as u64)?;
             let count = length.min((into.len() - done) as u64) as usize;

@@ -1,6 +1,8 @@
-//! erofs: a file system that is written once. What is compressed is left to others.
+//! erofs: a file system that is written once. Of what is compressed, LZ4 is read.
 
 mod inode;
+mod lz4;
+mod packed;
 mod superblock;
 mod xattr;
 
@@ -28,6 +30,7 @@ const MAX_DIRECTORY: u64 = 1 << 30;
 pub struct Erofs {
     device: Device,
     superblock: Superblock,
+    kept: packed::Kept,
 }
 
 impl Erofs {
@@ -38,7 +41,7 @@ impl Erofs {
     pub fn open(block: Arc<dyn Block>) -> Result<Erofs> {
         let device = Device::new(block);
         let superblock = Superblock::read(&device)?;
-        let fs = Erofs { device, superblock };
+        let fs = Erofs { device, superblock, kept: Default::default() };
         let root = fs.inode(fs.superblock.root)?;
         if root.kind != Kind::Directory {
             return Err(fs.corrupt_inode(&root, "the root is no directory"));

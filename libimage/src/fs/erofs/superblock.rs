@@ -7,9 +7,14 @@ use crate::fields::Fields;
 const OFFSET: u64 = 1024;
 const MAGIC: u32 = 0xe0f5_e1e2;
 const HAS_CHECKSUM: u32 = 1;
-/// What a file system may ask for and is known: how compressed data is laid out does not matter for what is not
-/// compressed, and files in chunks.
-const KNOWN: u32 = 0x1 | 0x2 | 0x4;
+/// Packed data has zeroes before it where it does not fill its block, not behind it.
+const ZEROES_BEFORE: u32 = 0x1;
+/// What a file system may ask for and is known: that, data packed into several blocks, files in chunks, and packed data
+/// behind inodes.
+const KNOWN: u32 = ZEROES_BEFORE | 0x2 | 0x4 | 0x10;
+/// What is known by name only.
+const NAMES: [(u32, &str); 3] =
+    [(0x8, "further devices"), (0x20, "fragments or shared data"), (0x40, "long prefixes of attributes")];
 
 /// What of the superblock is needed.
 pub(super) struct Superblock {
@@ -22,6 +27,8 @@ pub(super) struct Superblock {
     /// The first byte of inodes, and of shared attributes.
     pub(super) meta: u64,
     pub(super) attributes: u64,
+    /// See [`ZEROES_BEFORE`].
+    pub(super) zeroes_before: bool,
 }
 
 impl Superblock {
@@ -34,7 +41,9 @@ impl Superblock {
         }
         let unknown = fields.le32(80) & !KNOWN;
         if unknown != 0 {
-            return Err(FsError::Unsupported(format!("it has features that are not known ({unknown:#x})")));
+            let named = NAMES.iter().find(|(bit, _)| unknown & bit != 0);
+            let what = named.map_or("features that are not known", |(_, name)| name);
+            return Err(FsError::Unsupported(format!("it has {what} ({unknown:#x})")));
         }
         let block_bits = bytes.get(12).copied().unwrap_or_default();
         if !(9..=16).contains(&block_bits) || bytes.get(90) != Some(&0) {
@@ -62,6 +71,7 @@ impl Superblock {
             time: (fields.le64(24), fields.le32(32)),
             meta: at(fields.le32(40)),
             attributes: at(fields.le32(44)),
+            zeroes_before: fields.le32(80) & ZEROES_BEFORE != 0,
         })
     }
 }

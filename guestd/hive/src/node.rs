@@ -61,14 +61,20 @@ impl Hive {
     }
 
     /// A node's name.
-    pub(crate) fn node_name(&self, node: Handle) -> Result<String> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn node_name(&self, node: Handle) -> Result<String> {
         self.check_node(node)?;
         let compressed = self.half(node, nk::FLAGS)? & nk::COMPRESSED != 0;
         self.name_at(node, nk::NAME, self.half(node, nk::NAME_LENGTH)?, compressed)
     }
 
     /// The node above a node.
-    pub(crate) fn node_parent(&self, node: Handle) -> Result<Handle> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn node_parent(&self, node: Handle) -> Result<Handle> {
         self.check_node(node)?;
         let parent = Self::place(self.word(node, nk::PARENT)?)?;
         self.check_node(parent)?;
@@ -124,7 +130,10 @@ impl Hive {
     }
 
     /// The nodes below a node.
-    pub(crate) fn children(&self, node: Handle) -> Result<Vec<Handle>> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn children(&self, node: Handle) -> Result<Vec<Handle>> {
         let mut children = Vec::new();
         for list in self.subkey_lists(node)? {
             for child in self.listed(list.at)? {
@@ -139,7 +148,10 @@ impl Hive {
     }
 
     /// The node of a name below a node.
-    pub(crate) fn child(&self, node: Handle, name: &str) -> Result<Option<Handle>> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn child(&self, node: Handle, name: &str) -> Result<Option<Handle>> {
         for child in self.children(node)? {
             if same(&self.node_name(child)?, name) {
                 return Ok(Some(child));
@@ -149,7 +161,10 @@ impl Hive {
     }
 
     /// The values of a node.
-    pub(crate) fn values(&self, node: Handle) -> Result<Vec<Handle>> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn values(&self, node: Handle) -> Result<Vec<Handle>> {
         self.check_node(node)?;
         let count = usize::try_from(self.word(node, nk::VALUES)?).map_err(|_| Errno::RANGE)?;
         let list = self.word(node, nk::VALUE_LIST)?;
@@ -169,7 +184,10 @@ impl Hive {
     }
 
     /// The value of a key.
-    pub(crate) fn value(&self, node: Handle, key: &str) -> Result<Option<Handle>> {
+    ///
+    /// # Errors
+    /// When there is no such node, or it is damaged.
+    pub fn value(&self, node: Handle, key: &str) -> Result<Option<Handle>> {
         for value in self.values(node)? {
             if same(&self.value_key(value)?, key) {
                 return Ok(Some(value));
@@ -179,20 +197,29 @@ impl Hive {
     }
 
     /// A value's key; empty for a node's default value.
-    pub(crate) fn value_key(&self, value: Handle) -> Result<String> {
+    ///
+    /// # Errors
+    /// When there is no such value, or it is damaged.
+    pub fn value_key(&self, value: Handle) -> Result<String> {
         self.cell_of(value, VALUE)?;
         let compressed = self.half(value, vk::FLAGS)? & 1 != 0;
         self.name_at(value, vk::NAME, self.half(value, vk::NAME_LENGTH)?, compressed)
     }
 
     /// A value's type.
-    pub(crate) fn value_type(&self, value: Handle) -> Result<u32> {
+    ///
+    /// # Errors
+    /// When there is no such value, or it is damaged.
+    pub fn value_type(&self, value: Handle) -> Result<u32> {
         self.cell_of(value, VALUE)?;
         self.word(value, vk::TYPE)
     }
 
     /// A value's data.
-    pub(crate) fn value_data(&self, value: Handle) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// When there is no such value, or it is damaged.
+    pub fn value_data(&self, value: Handle) -> Result<Vec<u8>> {
         self.cell_of(value, VALUE)?;
         let length = self.word(value, vk::LENGTH)?;
         let count = usize::try_from(length & !vk::INLINE).map_err(|_| Errno::RANGE)?;

@@ -4,8 +4,35 @@
 //! when it is needed, and its size checked against the file before memory is taken for it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
+
+use crate::unpack::{lz4, xz, zstd};
+
+/// A file, wherever it lies.
+pub trait Source {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `into` from the byte `offset` on.
+    ///
+    /// # Errors
+    /// When it cannot be read, or ends before.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl Source for File {
+    fn length(&self) -> io::Result<u64> {
+        self.metadata().map(|metadata| metadata.len())
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(into, offset)
+    }
+}
 
 const SIGNATURE: &[u8] = b"LPKSHHRH";
 /// Flags of a file that this reader understands: compression by xz, LZ4 and zstd, keyed hashes, compact.
@@ -17,22 +44,11 @@ const ENTRY: u8 = 3;
 const ENTRY_ARRAY: u8 = 6;
 
 /// The largest object, and the largest value once it is unpacked.
-const MAX_OBJECT: u64 = 64 << 20;
-
-/// How a value is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Compression {
-    Xz,
-    Lz4,
-    Zstd,
-}
-
-/// Unpacks a value, at most so many bytes of it.
-pub(crate) type Unpack<'a> = dyn Fn(Compression, &[u8], u64) -> io::Result<Vec<u8>> + 'a;
+pub(crate) const MAX_OBJECT: u64 = 64 << 20;
 
 /// An open file.
-pub(crate) struct JournalFile {
-    file: File,
+pub(crate) struct JournalFile<S> {
+    file: S,
     length: u64,
     /// Which series of files it belongs to.
     series: [u8; 16],
@@ -52,11 +68,11 @@ pub(crate) struct EntryHead {
     pub(crate) boot: [u8; 16],
 }
 
-fn broken(what: &str) -> io::Error {
+pub(crate) fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-fn word(bytes: &[u8], at: usize) -> io::Result<u64> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> io::Result<u64> {
     let word =
         bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(|| broken("it is cut short"))?;
     Ok(u64::from_le_bytes(*word))
@@ -72,12 +88,12 @@ fn id(bytes: &[u8], at: usize) -> io::Result<[u8; 16]> {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or_else(|| broken("it is cut short"))
 }
 
-impl JournalFile {
+impl<S: Source> JournalFile<S> {
     /// Reads the header of a file.
-    pub(crate) fn new(file: File) -> io::Result<Self> {
-        let length = file.metadata()?.len();
+    pub(crate) fn new(file: S) -> io::Result<Self> {
+        let length = file.length()?;
         let mut header = [0; 208];
-        file.read_exact_at(&mut header, 0)?;
+        file.read_at(&mut header, 0)?;
         let flags = half(&header, 12)?;
         if !header.starts_with(SIGNATURE) || flags & !KNOWN != 0 {
             return Err(broken("it is no journal that is understood"));
@@ -98,14 +114,14 @@ impl JournalFile {
         if !place.is_multiple_of(8) || place < 208 {
             return Err(broken("an object at an impossible place"));
         }
-        self.file.read_exact_at(&mut header, place)?;
+        self.file.read_at(&mut header, place)?;
         let size = word(&header, 8)?;
         let fits = place.checked_add(size).is_some_and(|end| end <= self.length);
         if header.first() != Some(&kind) || !(16..=MAX_OBJECT).contains(&size) || !fits {
             return Err(broken("an object of an impossible type or size"));
         }
         let mut object = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut object, place)?;
+        self.file.read_at(&mut object, place)?;
         Ok(object)
     }
 
@@ -122,7 +138,7 @@ impl JournalFile {
     /// What orders the entry at a place.
     pub(crate) fn head(&self, place: u64) -> io::Result<EntryHead> {
         let mut head = [0; 64];
-        self.file.read_exact_at(&mut head, place)?;
+        self.file.read_at(&mut head, place)?;
         if head.first() != Some(&ENTRY) {
             return Err(broken("there is no entry"));
         }
@@ -147,36 +163,36 @@ impl JournalFile {
     }
 
     /// The data of an entry, `NAME=value` each, in the order in which they are stored.
-    pub(crate) fn data(&self, entry: u64, threshold: u64, unpack: &Unpack<'_>) -> io::Result<Vec<Vec<u8>>> {
+    pub(crate) fn data(&self, entry: u64, threshold: u64) -> io::Result<Vec<Vec<u8>>> {
         let object = self.object(entry, ENTRY)?;
         let places = self.numbers(&object, 64, 16);
         // A field that is damaged leaves the others readable.
-        Ok(places.into_iter().filter_map(|place| self.one(place, threshold, unpack).ok()).collect())
+        Ok(places.into_iter().filter_map(|place| self.one(place, threshold).ok()).collect())
     }
 
-    fn one(&self, place: u64, threshold: u64, unpack: &Unpack<'_>) -> io::Result<Vec<u8>> {
+    fn one(&self, place: u64, threshold: u64) -> io::Result<Vec<u8>> {
         let object = self.object(place, DATA)?;
         let payload = object.get(if self.compact { 72 } else { 64 }..).unwrap_or_default();
         let limit = if threshold == 0 { MAX_OBJECT } else { threshold.min(MAX_OBJECT) };
         match object.get(1).map(|flags| flags & 7) {
             Some(0) => Ok(payload.to_vec()),
-            Some(1) => unpack(Compression::Xz, payload, limit),
-            Some(2) => unpack(Compression::Lz4, payload, limit),
-            Some(4) => unpack(Compression::Zstd, payload, limit),
+            Some(1) => xz(payload, limit),
+            Some(2) => lz4(payload, limit),
+            Some(4) => zstd(payload, limit),
             _ => Err(broken("a value of an unknown compression")),
         }
     }
 }
 
-struct Entries<'a> {
-    file: &'a JournalFile,
+struct Entries<'a, S> {
+    file: &'a JournalFile<S>,
     next_array: u64,
     items: std::vec::IntoIter<u64>,
     /// How many the header promises: arrays have room for more, and may lead in circles.
     left: u64,
 }
 
-impl Iterator for Entries<'_> {
+impl<S: Source> Iterator for Entries<'_, S> {
     type Item = EntryHead;
 
     fn next(&mut self) -> Option<EntryHead> {
@@ -196,24 +212,4 @@ impl Iterator for Entries<'_> {
             }
         }
     }
-}
-
-/// Unpacks LZ4: the length, then one block.
-pub(crate) fn lz4(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
-    let length = word(bytes, 0)?;
-    if length > MAX_OBJECT {
-        return Err(broken("a value of an impossible size"));
-    }
-    let length = usize::try_from(length).map_err(io::Error::other)?;
-    let mut value =
-        lz4_flex::block::decompress(bytes.get(8..).unwrap_or_default(), length).map_err(io::Error::other)?;
-    value.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(value)
-}
-
-/// Unpacks zstd.
-pub(crate) fn zstd(bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
-    let mut value = Vec::new();
-    zstd::stream::read::Decoder::new(bytes)?.take(limit).read_to_end(&mut value)?;
-    Ok(value)
 }

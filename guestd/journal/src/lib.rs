@@ -2,35 +2,57 @@
 //!
 //! The order is that of `journalctl`: within a series of files that one journald wrote, the sequence number
 //! counts, within one boot the monotonic clock, else the wall clock.
+//!
+//! Files come as [`Source`]s: the agent has those of its kernel, the direct reader those of an image.
+#![forbid(unsafe_code)]
 
 mod file;
+mod unpack;
 
-pub(crate) use file::{Compression, Unpack, lz4, zstd};
+pub use file::Source;
 
 use file::{EntryHead, JournalFile};
+use guestd_api::structs::Xattr;
 use guestd_api::{Failure, GuestString};
+use rustix::io::Errno;
 use std::cmp::Ordering;
-use std::fs::File;
 use std::io;
 
 /// How long values may be before they are cut, unless the user says otherwise.
-const THRESHOLD: u64 = 64 << 10;
+pub const THRESHOLD: u64 = 64 << 10;
+
+/// How deep directories of journals are: one per machine.
+pub const DEPTH: usize = 1;
+
+/// What an action says that comes before `journal-open`.
+pub fn not_open(action: &str) -> String {
+    format!("do_{action}: you must call 'journal-open' first to initialize the journal handle")
+}
+
+/// What the failure of `journal-open` is about.
+pub fn subject(directory: &[u8]) -> Vec<u8> {
+    [b"sd_journal_open_directory: ", directory].concat()
+}
+
+/// Whether a name in a directory of journals is that of a machine, whose directory is looked into as well.
+pub fn is_machine(name: &[u8]) -> bool {
+    name.get(..32).is_some_and(|id| id.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// Whether a name in a directory of journals is that of a journal.
+pub fn is_journal(name: &[u8]) -> bool {
+    name.ends_with(b".journal") || name.ends_with(b".journal~")
+}
 
 /// An open journal.
-pub(crate) struct Journal {
-    files: Vec<JournalFile>,
+pub struct Journal<S> {
+    files: Vec<JournalFile<S>>,
     /// All entries in order: the file and the place in it.
     entries: Vec<(usize, u64)>,
     /// The current one; none before the first was asked for.
     current: Option<usize>,
     /// Longer values are cut, 0 for none.
-    pub(crate) threshold: u64,
-}
-
-/// A field of an entry.
-pub(crate) struct Field {
-    pub(crate) name: GuestString,
-    pub(crate) value: GuestString,
+    threshold: u64,
 }
 
 /// A failure that names the call of libsystemd that a user may know.
@@ -38,10 +60,10 @@ fn failed(call: &str, error: &io::Error) -> Failure {
     Failure::io(call, error)
 }
 
-impl Journal {
+impl<S: Source> Journal<S> {
     /// Joins files. What is no journal, or a damaged one, counts as far as it can be read.
-    pub(crate) fn new(files: Vec<File>) -> Self {
-        let files: Vec<JournalFile> =
+    pub fn new(files: Vec<S>) -> Self {
+        let files: Vec<JournalFile<S>> =
             files.into_iter().filter_map(|file| JournalFile::new(file).ok()).collect();
         let mut entries = Vec::new();
         let mut lists: Vec<_> = files.iter().map(|file| file.entries().peekable()).collect();
@@ -65,7 +87,7 @@ impl Journal {
     }
 
     /// Goes forward, or back if the number is negative; returns how far.
-    pub(crate) fn skip(&mut self, by: i64) -> u64 {
+    pub fn skip(&mut self, by: i64) -> u64 {
         let steps = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
         let Some(last) = self.entries.len().checked_sub(1) else { return 0 };
         let (target, moved) = match (by >= 0, self.current) {
@@ -89,29 +111,55 @@ impl Journal {
         moved as u64
     }
 
-    fn at(&self, call: &str) -> Result<(&JournalFile, u64), Failure> {
+    fn at(&self, call: &str) -> Result<(&JournalFile<S>, u64), Failure> {
         let entry = self.current.and_then(|at| self.entries.get(at));
         entry
             .and_then(|(file, place)| Some((self.files.get(*file)?, *place)))
-            .ok_or_else(|| failed(call, &io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)))
+            .ok_or_else(|| failed(call, &Errno::ADDRNOTAVAIL.into()))
+    }
+
+    /// The number of the current entry, from 0 on; `None` before the first was asked for.
+    pub fn position(&self) -> Option<usize> {
+        self.current
+    }
+
+    /// How long values may be before they are cut, in bytes; 0 for any length.
+    pub fn threshold(&self) -> u64 {
+        self.threshold
+    }
+
+    /// Says how long values may be.
+    ///
+    /// # Errors
+    /// When the number is negative.
+    pub fn set_threshold(&mut self, bytes: i64) -> Result<(), Failure> {
+        self.threshold = u64::try_from(bytes)
+            .map_err(|_| Failure::new("threshold: a number of bytes cannot be negative"))?;
+        Ok(())
     }
 
     /// The wall clock of the current entry, in microseconds.
-    pub(crate) fn realtime(&self) -> Result<u64, Failure> {
+    ///
+    /// # Errors
+    /// When there is no current entry, or it is damaged.
+    pub fn realtime(&self) -> Result<u64, Failure> {
         let call = "sd_journal_get_realtime_usec";
         let (file, place) = self.at(call)?;
         file.head(place).map(|head| head.realtime).map_err(|e| failed(call, &e))
     }
 
-    /// The fields of the current entry.
-    pub(crate) fn fields(&self, unpack: &Unpack<'_>) -> Result<Vec<Field>, Failure> {
+    /// The fields of the current entry: names and values.
+    ///
+    /// # Errors
+    /// When there is no current entry, or it is damaged. Damaged fields are left out.
+    pub fn fields(&self) -> Result<Vec<Xattr>, Failure> {
         let call = "sd_journal_enumerate_data";
         let (file, place) = self.at(call)?;
-        let data = file.data(place, self.threshold, unpack).map_err(|e| failed(call, &e))?;
+        let data = file.data(place, self.threshold).map_err(|e| failed(call, &e))?;
         let split = |bytes: Vec<u8>| {
             let end = bytes.iter().position(|byte| *byte == b'=')?;
             let (name, value) = bytes.split_at_checked(end)?;
-            Some(Field { name: name.into(), value: value.get(1..)?.into() })
+            Some(Xattr { attrname: name.into(), attrval: GuestString::from(value.get(1..)?) })
         };
         Ok(data.into_iter().filter_map(split).collect())
     }

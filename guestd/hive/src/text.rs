@@ -18,7 +18,10 @@ pub(super) fn encode(name: &str) -> (Vec<u8>, bool) {
 }
 
 /// Little-endian UTF-16 as text, NUL characters included.
-pub(crate) fn utf16_to_string(bytes: &[u8]) -> Result<String> {
+///
+/// # Errors
+/// `EINVAL` for half a unit, `EILSEQ` for half a pair.
+pub fn utf16_to_string(bytes: &[u8]) -> Result<String> {
     let (units, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(Errno::INVAL);

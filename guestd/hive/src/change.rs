@@ -45,7 +45,10 @@ fn comes_before(one: &str, other: &str) -> bool {
 
 impl Hive {
     /// Sets one value of a node, in the place of one with the same key.
-    pub(crate) fn set_value(&mut self, node: Handle, key: &str, kind: u32, data: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// `EROFS` if the hive was not opened for changes; when there is no such node, or it is damaged.
+    pub fn set_value(&mut self, node: Handle, key: &str, kind: u32, data: &[u8]) -> Result<()> {
         self.must_be_writable()?;
         let mut values = Vec::new();
         let mut new = Some(NewValue { key: key.to_owned(), kind, data: data.to_vec() });
@@ -135,7 +138,10 @@ impl Hive {
     }
 
     /// Makes a node below a node.
-    pub(crate) fn add_child(&mut self, parent: Handle, name: &str) -> Result<Handle> {
+    ///
+    /// # Errors
+    /// `EROFS` if the hive was not opened for changes, `EEXIST` if there is one of that name.
+    pub fn add_child(&mut self, parent: Handle, name: &str) -> Result<Handle> {
         self.must_be_writable()?;
         self.check_node(parent)?;
         if name.is_empty() {
@@ -221,7 +227,10 @@ impl Hive {
     }
 
     /// Removes a node with all that is below it.
-    pub(crate) fn delete_node(&mut self, node: Handle) -> Result<()> {
+    ///
+    /// # Errors
+    /// `EROFS` if the hive was not opened for changes; when it is the root, or its parent does not know it.
+    pub fn delete_node(&mut self, node: Handle) -> Result<()> {
         self.must_be_writable()?;
         if node == self.root()? {
             return Err(Errno::INVAL);

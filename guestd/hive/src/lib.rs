@@ -5,22 +5,26 @@
 //! each access is checked, and walks end even if the hive leads in circles.
 //!
 //! Space is only ever taken at the end. Cells that are given up are marked free, where Windows finds them.
+//!
+//! Whoever answers actions about a hive, the agent or the direct reader, does so through [`actions`].
+#![forbid(unsafe_code)]
 
+pub mod actions;
 mod cell;
 mod change;
 mod node;
 mod text;
 
-pub(crate) use text::utf16_to_string;
+pub use text::utf16_to_string;
 
 use cell::{BINS, Header};
 use rustix::io::Errno;
 
 /// Why something in a hive cannot be done.
-pub(crate) type Result<T> = std::result::Result<T, Errno>;
+pub type Result<T> = std::result::Result<T, Errno>;
 
 /// A node or value: the place of its cell in the file.
-pub(crate) type Handle = usize;
+pub type Handle = usize;
 
 /// The most subkeys of one node, and values of one node, that are believed.
 const MAX_ENTRIES: usize = 110_000;
@@ -31,7 +35,7 @@ const MAX_NEW_CELL: usize = 1_000_000;
 
 /// An open hive.
 #[derive(Debug)]
-pub(crate) struct Hive {
+pub struct Hive {
     bytes: Vec<u8>,
     writable: bool,
     /// End of the last bin in use.
@@ -42,7 +46,11 @@ pub(crate) struct Hive {
 
 impl Hive {
     /// Takes a file's content.
-    pub(crate) fn new(bytes: Vec<u8>, writable: bool) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `EINVAL` or `EOPNOTSUPP` if it is no hive of a version that is known; as everywhere here, `EINVAL` or
+    /// `ERANGE` for what makes no sense or cannot be believed.
+    pub fn new(bytes: Vec<u8>, writable: bool) -> Result<Self> {
         let header = Header::parse(&bytes)?;
         let bins_end = header.bins_end.min(bytes.len());
         let hive = Hive { bytes, writable, bins_end, next_cell: None };
@@ -51,12 +59,18 @@ impl Hive {
     }
 
     /// The node that all others are below.
-    pub(crate) fn root(&self) -> Result<Handle> {
+    ///
+    /// # Errors
+    /// When the header was damaged.
+    pub fn root(&self) -> Result<Handle> {
         Header::parse(&self.bytes).map(|header| header.root)
     }
 
     /// The file with all changes, its header made anew.
-    pub(crate) fn bytes(&mut self) -> Result<&[u8]> {
+    ///
+    /// # Errors
+    /// `EROFS` if the hive was not opened for changes.
+    pub fn bytes(&mut self) -> Result<&[u8]> {
         self.must_be_writable()?;
         Header::finish(&mut self.bytes, self.bins_end)?;
         Ok(&self.bytes)
