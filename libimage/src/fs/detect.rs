@@ -28,7 +28,11 @@ pub fn detect(block: &dyn Block) -> Result<Option<Content>> {
     block.read_at(&mut head, 0)?;
     let head = Head(&head);
     let found = [ext, xfs, btrfs, luks, lvm2, swap, squashfs, erofs, iso9660, ntfs, exfat, f2fs, fat];
-    Ok(found.iter().find_map(|look| look(&head)))
+    let mut content = found.iter().find_map(|look| look(&head));
+    if let Some(content) = content.as_mut().filter(|content| content.kind == "ntfs") {
+        content.label = super::ntfs::label(block);
+    }
+    Ok(content)
 }
 
 /// The first bytes, read with bounds: past their end there is nothing.

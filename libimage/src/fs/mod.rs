@@ -9,6 +9,7 @@ pub mod exfat;
 pub mod ext4;
 pub mod fat;
 pub mod iso9660;
+pub mod ntfs;
 pub mod squashfs;
 pub mod system;
 pub mod xfs;
@@ -36,6 +37,7 @@ pub fn open(
         "erofs" => Ok(Arc::new(erofs::Erofs::open(block)?)),
         "exfat" => Ok(Arc::new(exfat::ExFat::open(block)?)),
         "iso9660" => Ok(Arc::new(iso9660::Iso::open(block)?)),
+        "ntfs" => Ok(Arc::new(ntfs::Ntfs::open(block)?)),
         "squashfs" => Ok(Arc::new(squashfs::Squashfs::open(block)?)),
         "vfat" => Ok(Arc::new(fat::Fat::open(block)?)),
         _ => Err(system::FsError::Unsupported(format!("there is no reader for {kind}"))),

@@ -20,5 +20,6 @@ mod fat;
 mod harm;
 mod image;
 mod iso9660;
+mod ntfs;
 mod squashfs;
 mod xfs;
