@@ -1,4 +1,4 @@
-//! Logical volumes, subvolumes, and file systems on several drives: what is answered without an appliance is what the appliance says.
+//! Arrays, logical volumes, subvolumes, and file systems on several drives: what is answered without an appliance is what the appliance says.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 use std::process::Command;
@@ -85,11 +85,116 @@ fn logical_volumes() {
         "lvm-scan true\nvgscan\npvs\nvgs\nlvs\nlist-filesystems\nis-lv /dev/a-group/wide\nis-lv /dev/sda\nvfs-label /dev/mapper/a--group-wide\n\
          vfs-type /dev/sdb\nlvm-canonical-lv-name /dev/mapper/a--group-long--1\nlist-dm-devices\n\
          blockdev-getsize64 /dev/a-group/long-1\nmount-ro /dev/a-group/long-1 /\nmount-ro /dev/mapper/a--group-wide /wide\n\
+         pvs-full\nvgs-full\nlvs-full\npvuuid /dev/sdb\nvguuid a-group\nlvuuid /dev/mapper/a--group-wide\n\
+         vgpvuuids a-group\nvglvuuids a-group\nstat /wide\nstat /etc\n\
          mountpoints\nmounts\nfind /\nchecksum md5 /large\nchecksum md5 /wide/pattern\ncat /etc/hostname\n",
     );
+    // What is mounted is in use, what is skipped is not ready.
+    assert!(answer.contains("lv_attr: -wi-ao----") && answer.contains("lv_attr: -wi------k"), "{answer}");
     let start = "/dev/sda\n/dev/sdb\na-group\n/dev/a-group/long-1\n/dev/a-group/wide\n";
     assert!(answer.starts_with(start) && answer.ends_with("guest\n"), "{answer}");
     let alone = script(&["--ro", "--direct=only", "--format=raw", "-a", &one], "run\nlvs\n");
     let why = "a disk of the volume group a-group is missing";
     assert!(alone.code == Some(1) && alone.err.contains(why), "{}", alone.err);
+}
+
+/// Makes arrays of fourteen drives, one for each format of superblocks, and fills them.
+const ARRAYS: &str = r#"run
+md-create mirror "/dev/sda /dev/sdb"
+debug sh "mdadm --create /dev/md/five --homehost=host --run -e 1.1 -l 5 -c 64 -n 3 /dev/vdc /dev/vdd /dev/vde"
+debug sh "mdadm --create /dev/md/zones --homehost=host --run -e 1.2 -l 0 -c 64 -n 3 /dev/vdf /dev/vdg /dev/vdh"
+debug sh "mdadm --create /dev/md5 --run -e 0.90 -l 10 -p n2 -c 64 -n 3 /dev/vdi /dev/vdj /dev/vdk"
+debug sh "mdadm --create /dev/md/four --homehost=host --run -e 1.0 -l 4 -c 16 -n 3 /dev/vdl /dev/vdm /dev/vdn"
+debug sh "for array in mirror five 5 four; do mdadm --wait /dev/md/$array || true; done"
+pvcreate /dev/md/five
+vgcreate group /dev/md/five
+lvcreate volume group 48
+mkfs ext4 /dev/group/volume
+mkfs ext2 /dev/md/mirror
+mkfs ext2 /dev/md/zones label:zones
+mkfs ext2 /dev/md5
+mkfs ext2 /dev/md/four
+mount /dev/md/mirror /
+fill-pattern abcdefghijklm 20000000 /pattern
+umount /
+mount /dev/md/zones /
+fill-pattern abcdefghijklm 100000000 /pattern
+umount /
+mount /dev/md5 /
+fill-pattern abcdefghijklm 35000000 /pattern
+umount /
+mount /dev/md/four /
+fill-pattern abcdefghijklm 48000000 /pattern
+umount /
+mount /dev/group/volume /
+fill-pattern abcdefghijklm 36000000 /pattern
+"#;
+
+/// The contents of what is found on arrays.
+fn contents(devices: &[&str]) -> String {
+    let ask = |device: &&str| {
+        format!("vfs-type {device}\nmount-ro {device} /\nchecksum md5 /pattern\nstat /pattern\numount /\n")
+    };
+    devices.iter().map(ask).collect()
+}
+
+#[test]
+fn arrays() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<String> =
+        (0..14).map(|index| directory.path().join(index.to_string()).to_str().unwrap().to_owned()).collect();
+    let drives: Vec<&str> = paths.iter().map(String::as_str).collect();
+    for (index, drive) in drives.iter().enumerate() {
+        let size = match index {
+            6 => 48,
+            7 => 64,
+            _ => 32,
+        };
+        std::fs::File::create(drive).unwrap().set_len(size << 20).unwrap();
+    }
+    let mut making = vec!["--format=raw"];
+    making.extend(drives.iter().flat_map(|drive| ["-a", drive]));
+    output_of(&making, ARRAYS);
+
+    let about = "list-md-devices\nlist-filesystems\npvs\nlvs\nlist-dm-devices\nvfs-type /dev/sda\nvfs-uuid /dev/sda\n\
+                 vfs-label /dev/sda\nvfs-uuid /dev/sdi\nvfs-label /dev/sdi\nis-whole-device /dev/md5\nblockdev-getsize64 /dev/md5\n";
+    let all = ["/dev/md125", "/dev/md126", "/dev/md127", "/dev/md5", "/dev/group/volume"];
+    let answer = agree(&drives, &format!("{about}pvs-full\nvgs-full\nlvs-full\n{}", contents(&all)));
+    let start = "/dev/md124\n/dev/md125\n/dev/md126\n/dev/md127\n/dev/md5\n";
+    assert!(answer.starts_with(start) && answer.contains("\n/dev/md125: ext2\n"), "{answer}");
+
+    // The order of members in answers about arrays is nobody's.
+    let details = |direct: &str| {
+        let mut arguments = vec!["--ro", direct, "--format=raw"];
+        arguments.extend(drives.iter().flat_map(|drive| ["-a", drive]));
+        let text = output_of(
+            &arguments,
+            "run\nmd-detail /dev/md124\nmd-detail /dev/md125\nmd-detail /dev/md126\nmd-detail /dev/md127\nmd-detail /dev/md5\n",
+        );
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(details("--direct=only"), details("--direct=never"));
+
+    // One member of each is missing, and of the mirror, one is there that missed something.
+    let old = directory.path().join("old").to_str().unwrap().to_owned();
+    std::fs::copy(drives[0], &old).unwrap();
+    let alone = ["--format=raw", "-a", drives[1]];
+    output_of(&alone, "run\nmount /dev/md127 /\nrm /pattern\nwrite /pattern new\n");
+    let left: Vec<&str> = [old.as_str(), drives[1]]
+        .into_iter()
+        .chain([2, 4, 8, 9, 12, 13].map(|index| drives[index]))
+        .collect();
+    let answer = agree(
+        &left,
+        &format!(
+            "list-md-devices\n{}",
+            contents(&["/dev/md5", "/dev/md125", "/dev/md127", "/dev/group/volume"])
+        ),
+    );
+    assert!(answer.contains("22af645d1859cb5ca6da0c484f1f37ea"), "{answer}");
+    let too_few =
+        script(&["--ro", "--direct=only", "--format=raw", "-a", drives[2]], "run\nlist-md-devices\n");
+    assert!(too_few.code == Some(1) && too_few.err.contains("too many members are missing"), "{too_few:?}");
 }

@@ -32,7 +32,7 @@ pub struct Spread<L> {
 }
 
 impl<L: Layout> Spread<L> {
-    pub(super) fn over(layout: L, name: String) -> Self {
+    pub(crate) fn over(layout: L, name: String) -> Self {
         Spread { layout, name }
     }
 

@@ -1,8 +1,9 @@
-//! What is on disks: partition tables and volume groups. Each partition and volume is again a block device.
+//! What is on disks: partition tables, arrays and volume groups. Each partition, array and volume is again a block device.
 
 pub mod gpt;
 pub mod lvm;
 pub mod mbr;
+pub mod md;
 
 use std::sync::Arc;
 

@@ -101,14 +101,17 @@ mount /dev/CVG/Root /
     disks
 }
 
-fn opened(disk: &Path, keys: &[&str]) -> Ran {
+fn opened(disk: &Path, keys: &[&str], direct: &str) -> Ran {
     let disk = disk.to_str().unwrap();
-    let mut arguments = vec!["--ro", "--format=raw", "-a", disk, "-i"];
+    let mut arguments = vec!["--ro", direct, "--format=raw", "-a", disk, "-i"];
     for key in keys {
         arguments.extend(["--key", key]);
     }
     script(&arguments, "inspect-get-roots\nmountpoints\ncat /etc/hostname\n")
 }
+
+/// Read by an appliance, and without one.
+const HOW: [&str; 2] = ["--direct=never", "--direct=only"];
 
 #[test]
 fn keys_open_what_is_encrypted() {
@@ -129,19 +132,49 @@ fn keys_open_what_is_encrypted() {
         (2, &["all:key:other", "all:key:secret"], three),
     ];
     for (disk, keys, expected) in cases {
-        let ran = opened(&disks[disk], keys);
-        assert_eq!((ran.code, ran.text().trim_end()), (Some(0), expected.trim_end()), "{keys:?}: {ran:?}");
+        for direct in HOW {
+            let ran = opened(&disks[disk], keys, direct);
+            assert_eq!(
+                (ran.code, ran.text().trim_end()),
+                (Some(0), expected.trim_end()),
+                "{keys:?}: {ran:?}"
+            );
+        }
     }
     // A volume that is encrypted is opened once the volumes are there.
-    for keys in [["/dev/VG/root:key:secret"], [&by_uuid], ["all:key:secret"]] {
-        let ran = opened(&disks[1], &keys);
+    for (keys, direct) in
+        [["/dev/VG/root:key:secret"], [&by_uuid], ["all:key:secret"]].iter().zip(HOW.iter().cycle())
+    {
+        let ran = opened(&disks[1], keys, direct);
         assert!(
             ran.code == Some(0) && ran.text().contains(": /\n") && ran.text().ends_with("two\n"),
             "{ran:?}"
         );
         assert!(ran.text().contains("/dev/VG/plain: /srv\n"), "{ran:?}");
     }
-    let ran = opened(&disks[0], &["/dev/sda2:key:wrong"]);
+    // An appliance that takes over half-way opens and mounts the same.
+    let ran = script(
+        &["--ro", "--format=raw", "-a", disks[2].to_str().unwrap(), "-i", "--key", "all:key:other"],
+        "cat /etc/hostname\nfile /bin/ls\nmountpoints\n",
+    );
+    assert!(ran.code == Some(0) && ran.text().starts_with("three") && ran.text().contains("ELF"), "{ran:?}");
+    assert!(ran.text().contains("/dev/CVG/Home: /home"), "{ran:?}");
+    // What is opened, used and closed by hand is the same in both ways, and in the first one half of the way.
+    let by_hand = "run\nluks-uuid /dev/sda2\n-luks-open /dev/sda2 c\nwrong\nluks-open /dev/sda2 c\nsecret\nlist-dm-devices\n\
+         list-filesystems\nvfs-type /dev/mapper/c\nblockdev-getsize64 /dev/mapper/c\nluks-close /dev/mapper/c\n\
+         list-dm-devices\ncryptsetup-open /dev/sda2 d readonly:true\nsecret\nluks-open /dev/sdb1 e\nother\n\
+         lvm-scan true\nlist-filesystems\npvs\nlvs\npvs-full\nvgs-full\nlvs-full\nmount-ro /dev/mapper/d /\n\
+         mount-ro /dev/CVG/Root /srv\nstat /etc\nstat /srv/etc\ncat /srv/etc/hostname\n-luks-close /dev/mapper/d\n\
+         mounts\nlvs-full\n";
+    let ran = |direct: &str| {
+        let [one, two] = [0, 2].map(|index| disks[index].to_str().unwrap());
+        let ran =
+            script(&["--ro", direct, "--format=raw", "--keys-from-stdin", "-a", one, "-a", two], by_hand);
+        assert_eq!(ran.code, Some(0), "{direct}: {ran:?}");
+        (ran.text().to_owned(), ran.err)
+    };
+    assert_eq!(ran("--direct=auto"), ran("--direct=never"));
+    let ran = opened(&disks[0], &["/dev/sda2:key:wrong"], "--direct=auto");
     assert_eq!((ran.code, ran.text()), (Some(1), ""), "{ran:?}");
     assert!(ran.err.contains("could not find key to open LUKS encrypted /dev/sda2"), "{ran:?}");
 }

@@ -1,6 +1,6 @@
 //! Disks and partitions under the names that users know: `/dev/sda`, `/dev/sda1`.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,10 +8,12 @@ use guestd_api::structs::{self, Struct};
 use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
 use libimage::fs::btrfs::Btrfs;
-use libimage::fs::{Content, detect};
-use libimage::volume::lvm;
 use libimage::volume::{self, Partition, Table, TableKind};
+use libimage::volume::{lvm, md};
 
+use super::arrays::Arrays;
+use super::device::Device;
+use super::encrypted::Opened;
 use super::logical::Logical;
 use super::{Served, aside, text};
 
@@ -20,6 +22,11 @@ pub(super) struct Devices {
     disks: Vec<Disk>,
     /// Read when first asked for, as the tables are.
     logical: RefCell<Option<Rc<Logical>>>,
+    arrays: RefCell<Option<Rc<Arrays>>>,
+    pub(super) opened: Opened,
+    /// The names of mapped devices in the order in which the kernel would number them.
+    mapped: RefCell<Vec<String>>,
+    mapper: OnceCell<u32>,
 }
 
 struct Disk {
@@ -30,19 +37,6 @@ struct Disk {
     table: RefCell<Option<Option<Table>>>,
 }
 
-/// A device that was asked for by name.
-pub(super) struct Device {
-    /// The name that users know.
-    pub(super) name: String,
-    /// Its number for the kernel: major and minor.
-    pub(super) number: (u32, u32),
-    block: Option<Arc<dyn Block>>,
-    /// It has a use, but nothing in it that could be mounted.
-    holds_nothing: bool,
-    /// The path of the subvolume that was asked for, if one was.
-    pub(super) subvolume: Option<Vec<u8>>,
-}
-
 /// What the names of subvolumes begin with.
 const SUBVOLUME: &[u8] = b"btrfsvol:";
 /// The type of the partition from which GRUB starts on disks with a GUID table.
@@ -50,60 +44,13 @@ const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";
 /// Types of partitions of dynamic disks: in a master boot record, and that of the database in a GUID table.
 const DYNAMIC: u8 = 0x42;
 const DYNAMIC_DATABASE: &str = "5808C8AA-7E8F-42E0-85D2-E1E90434CFB3";
+/// The kernel's number of the device mapper, where its module comes after the disks' driver; and where that of
+/// arrays was there before.
+const MAPPER: u32 = 253;
+const MAPPER_AFTER_ARRAYS: u32 = 252;
 /// The kernel's number of the driver, and how many numbers each disk has.
 const MAJOR: u32 = 254;
 const MINORS: u32 = 16;
-/// Where signatures are at the beginning and the end of a device, generously.
-const HEAD: u64 = 1 << 20;
-const TAIL: u64 = 128 << 10;
-
-impl Device {
-    /// A logical volume.
-    pub(super) fn of_volume(name: String, number: (u32, u32), block: Arc<dyn Block>) -> Self {
-        Device { name, number, block: Some(block), holds_nothing: false, subvolume: None }
-    }
-
-    /// Whether it is a logical volume.
-    pub(super) fn is_volume(&self) -> bool {
-        !self.name.starts_with("/dev/sd")
-    }
-
-    /// Whether it is one of the devices that something larger is made of. What is known to hold something else,
-    /// or nothing known, is not.
-    pub(super) fn is_member_of(&self, kind: &str) -> Served<bool> {
-        if self.holds_nothing {
-            return Ok(false);
-        }
-        let block = self.block()?;
-        let content = detect(&*block).or_else(|e| aside(e.to_string()))?;
-        match content.is_some_and(|content| content.kind == kind) {
-            true if holds_raid(&*block) => aside(format!("{} may be part of a RAID", self.name)),
-            is_member => Ok(is_member),
-        }
-    }
-
-    /// Its bytes; an extended partition has none worth reading.
-    pub(super) fn block(&self) -> Served<Arc<dyn Block>> {
-        match &self.block {
-            Some(block) => Ok(Arc::clone(block)),
-            None => aside("it is an extended partition"),
-        }
-    }
-
-    /// What it holds; `None` only if that is surely nothing. The appliance knows many more signatures.
-    pub(super) fn content(&self) -> Served<Option<Content>> {
-        let block = self.block()?;
-        if self.holds_nothing {
-            return Ok(None);
-        }
-        match detect(&*block).or_else(|e| aside(e.to_string()))? {
-            Some(content) => Ok(Some(content)),
-            None if is_blank(&*block).or_else(|e| aside(e.to_string()))? => Ok(None),
-            None => aside(format!("{} holds something that is not known here", self.name)),
-        }
-    }
-}
-
 /// `/dev/sda` ... `/dev/sdz`, `/dev/sdaa` ...
 pub(super) fn disk_name(index: usize) -> String {
     let mut letters = Vec::new();
@@ -124,7 +71,14 @@ impl Devices {
             block,
             table: RefCell::new(None),
         };
-        Devices { disks: disks.into_iter().enumerate().map(named).collect(), logical: RefCell::default() }
+        Devices {
+            disks: disks.into_iter().enumerate().map(named).collect(),
+            logical: RefCell::default(),
+            arrays: RefCell::default(),
+            opened: Opened::default(),
+            mapped: RefCell::default(),
+            mapper: OnceCell::new(),
+        }
     }
 
     pub(super) fn disk_names(&self) -> Vec<String> {
@@ -147,15 +101,14 @@ impl Devices {
     pub(super) fn filesystems(&self) -> Served<Vec<(GuestString, GuestString)>> {
         let mut found = Vec::new();
         let mut devices = self.plain()?;
-        devices.extend(self.logical()?.devices()?);
+        devices.extend(self.arrays()?.devices());
+        devices.extend(self.logical()?.devices(self)?);
+        devices.extend(self.opened.devices());
         for device in devices {
             let kind = device.content()?.map(|c| c.kind);
             match kind.as_deref() {
                 // What it is a part of comes later.
-                Some(lvm::KIND) => continue,
-                Some(_) if holds_raid(&*device.block()?) => {
-                    return aside(format!("{} may be part of a RAID", device.name));
-                }
+                Some(lvm::KIND | md::KIND) => continue,
                 Some("btrfs") => {
                     found.push((device.name.as_str().into(), "btrfs".into()));
                     found.extend(subvolumes(&device)?.into_iter().map(|name| (name, "btrfs".into())));
@@ -176,8 +129,22 @@ impl Devices {
         for disk in &self.disks {
             match disk.table()?.filter(|table| !table.partitions.is_empty()) {
                 Some(table) => {
+                    let first = partitions.len();
                     for partition in table.partitions.iter().filter(|partition| !partition.extended) {
                         partitions.push(disk.partition(partition)?);
+                    }
+                    // The superblock of the last partition may look like the disk's, and is not.
+                    if let Some(whole) = md::read(&disk.block).or_else(|e| aside(e.to_string()))? {
+                        let parts = partitions.get(first..).unwrap_or_default();
+                        if !parts
+                            .iter()
+                            .any(|part| part.raid().is_ok_and(|part| part.as_ref() == Some(&whole)))
+                        {
+                            return aside(format!(
+                                "{} is a member of an array and has partitions",
+                                disk.name
+                            ));
+                        }
                     }
                 }
                 None => whole.push(disk.whole()?),
@@ -187,14 +154,71 @@ impl Devices {
         Ok(whole)
     }
 
-    /// The logical volumes of groups on them.
+    /// The arrays that they are members of.
+    pub(super) fn arrays(&self) -> Served<Rc<Arrays>> {
+        if let Some(arrays) = &*self.arrays.borrow() {
+            return Ok(Rc::clone(arrays));
+        }
+        let arrays = Rc::new(Arrays::read(&self.plain()?)?);
+        self.arrays.replace(Some(Rc::clone(&arrays)));
+        Ok(arrays)
+    }
+
+    /// The logical volumes of groups on them, which are ready from now on.
     pub(super) fn logical(&self) -> Served<Rc<Logical>> {
+        let logical = self.known_volumes()?;
+        for name in logical.mapper_names() {
+            self.mapper_number(name);
+        }
+        Ok(logical)
+    }
+
+    fn known_volumes(&self) -> Served<Rc<Logical>> {
         if let Some(logical) = &*self.logical.borrow() {
             return Ok(Rc::clone(logical));
         }
-        let logical = Rc::new(Logical::read(&self.plain()?)?);
+        let mut devices = self.plain()?;
+        devices.extend(self.arrays()?.devices());
+        devices.extend(self.opened.devices());
+        let logical = Rc::new(Logical::read(&devices)?);
         self.logical.replace(Some(Rc::clone(&logical)));
         Ok(logical)
+    }
+
+    /// Whether a logical volume goes by a name.
+    pub(super) fn has_volume(&self, name: &str) -> bool {
+        self.known_volumes().is_ok_and(|logical| logical.usual_name(name).is_some())
+    }
+
+    /// The kernel's number of a mapped device: they are counted as they appear.
+    pub(super) fn mapper_number(&self, name: &str) -> (u32, u32) {
+        let mut mapped = self.mapped.borrow_mut();
+        let known = mapped.iter().position(|known| known == name);
+        // The numbers of those that are gone are given again.
+        let index = known.or_else(|| mapped.iter().position(String::is_empty)).unwrap_or(mapped.len());
+        match mapped.get_mut(index) {
+            Some(place) => name.clone_into(place),
+            None => mapped.push(name.to_owned()),
+        }
+        (self.mapper(), index as u32)
+    }
+
+    /// The kernel's number of the device mapper, which gets it when it is first needed.
+    pub(super) fn mapper(&self) -> u32 {
+        let has_arrays = || self.arrays.borrow().as_ref().is_some_and(|arrays| !arrays.devices().is_empty());
+        *self.mapper.get_or_init(|| if has_arrays() { MAPPER_AFTER_ARRAYS } else { MAPPER })
+    }
+
+    /// A mapped device is gone.
+    pub(super) fn forget_mapped(&self, name: &str) {
+        if let Some(place) = self.mapped.borrow_mut().iter_mut().find(|known| *known == name) {
+            place.clear();
+        }
+    }
+
+    /// Looks for logical volumes anew, the next time that they are asked for.
+    pub(super) fn forget_volumes(&self) {
+        self.logical.replace(None);
     }
 
     /// Finds a device by the name a user typed. Names of anything but disks, partitions and logical volumes are
@@ -202,7 +226,13 @@ impl Devices {
     pub(super) fn find(&self, name: &GuestString) -> Served<Device> {
         let Some(typed) = name.to_str() else { return aside("its name is not text") };
         let Some(rest) = ["/dev/sd", "/dev/vd", "/dev/hd"].iter().find_map(|p| typed.strip_prefix(p)) else {
-            return match self.logical()?.find(typed) {
+            if let Some(mapped) = self.opened.find(typed) {
+                return Ok(mapped);
+            }
+            if let Some(array) = self.arrays()?.devices().into_iter().find(|array| array.name == typed) {
+                return Ok(array);
+            }
+            return match self.logical()?.find(typed, self) {
                 Some(volume) => volume,
                 None => aside(format!("{typed} is no disk, partition or logical volume")),
             };
@@ -233,8 +263,12 @@ impl Devices {
 
     /// All disks and partitions but one, as far as they can be read: a file system may lie on several.
     pub(super) fn others(&self, device: &Device) -> Vec<Arc<dyn Block>> {
-        let found = self.plain().unwrap_or_default().into_iter();
-        found.filter(|other| other.name != device.name).filter_map(|other| other.block).collect()
+        let mut found = self.plain().unwrap_or_default();
+        // What a member shows of a file system is that of its array.
+        found.retain(|other| other.raid().is_ok_and(|raid| raid.is_none()));
+        found.extend(self.arrays().map(|arrays| arrays.devices()).unwrap_or_default());
+        found.retain(|other| other.name != device.name);
+        found.into_iter().filter_map(|other| other.block().ok()).collect()
     }
 
     /// Finds what can be mounted: a device, or `btrfsvol:` and a device with the path of a subvolume behind it.
@@ -244,7 +278,9 @@ impl Devices {
         let Some((device, path)) = end.map(|(at, _)| rest.split_at(at)) else {
             return aside(format!("{name} names no subvolume"));
         };
-        Ok(Device { subvolume: Some(path.to_vec()), ..self.find(&device.into())? })
+        let mut device = self.find(&device.into())?;
+        device.subvolume = Some(path.to_vec());
+        Ok(device)
     }
 
     pub(super) fn part_list(&self, device: &GuestString) -> Served<Value> {
@@ -270,7 +306,7 @@ impl Devices {
 
     pub(super) fn whole_disk_of(&self, partition: &GuestString) -> Served<Value> {
         let device = self.find(partition)?;
-        if device.is_volume() {
+        if !device.is_plain() {
             return aside("it is not a partition");
         }
         match device.name.trim_end_matches(|c: char| c.is_ascii_digit()) {
@@ -281,7 +317,7 @@ impl Devices {
 
     pub(super) fn number_of(&self, partition: &GuestString) -> Served<Value> {
         let device = self.find(partition)?;
-        if device.is_volume() {
+        if !device.is_plain() {
             return aside("it is not a partition");
         }
         let digits = device.name.trim_start_matches(|c: char| !c.is_ascii_digit());
@@ -337,24 +373,16 @@ impl Disk {
         // What lies between a table and its partitions starts the disk, and is no file system.
         let holds_nothing = self.table()?.is_some();
         let number = (MAJOR, self.index * MINORS);
-        Ok(Device {
-            name: self.name.clone(),
-            number,
-            block: Some(Arc::clone(&self.block)),
-            holds_nothing,
-            subvolume: None,
-        })
+        Ok(Device::plain(self.name.clone(), number, Some(Arc::clone(&self.block)), holds_nothing))
     }
 
     fn partition(&self, partition: &Partition) -> Served<Device> {
         let name = format!("{}{}", self.name, partition.number);
         let holds_nothing = partition.gpt_type.as_deref() == Some(BIOS_BOOT);
         let number = (MAJOR, (self.index * MINORS).saturating_add(partition.number));
-        if partition.extended {
-            return Ok(Device { name, number, block: None, holds_nothing, subvolume: None });
-        }
-        let block = partition.open(&self.block).or_else(|e| aside(e.to_string()))?;
-        Ok(Device { name, number, block: Some(Arc::new(block)), holds_nothing, subvolume: None })
+        let open = || partition.open(&self.block).or_else(|e| aside(e.to_string()));
+        let block = if partition.extended { None } else { Some(Arc::new(open()?) as Arc<dyn Block>) };
+        Ok(Device::plain(name, number, block, holds_nothing))
     }
 }
 
@@ -367,30 +395,6 @@ fn subvolumes(device: &Device) -> Served<Vec<GuestString>> {
     let found = fs.subvolumes().or_else(|e| aside(format!("{}: {e}", device.name)))?;
     let name = |path: &[u8]| [SUBVOLUME, device.name.as_bytes(), b"/", path].concat();
     Ok(found.iter().map(|volume| name(&volume.path).into()).collect())
-}
-
-/// Whether there is nothing at all where a signature could be.
-fn is_blank(block: &dyn Block) -> libimage::Result<bool> {
-    let size = block.size();
-    let mut head = vec![0; size.min(HEAD) as usize];
-    block.read_at(&mut head, 0)?;
-    let mut tail = vec![0; size.min(TAIL) as usize];
-    let start = size.saturating_sub(TAIL);
-    block.read_at(&mut tail, start)?;
-    Ok(head.iter().chain(&tail).all(|&byte| byte == 0))
-}
-
-/// A member of a software RAID has its superblock at 4 KiB, or near the end of the device, where the file
-/// system inside does not show it.
-fn holds_raid(block: &dyn Block) -> bool {
-    const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
-    let size = block.size();
-    let old = (size & !0xffff).checked_sub(0x1_0000);
-    let end = size.checked_sub(8192).map(|at| at & !0xfff);
-    [Some(0), Some(4096), old, end].into_iter().flatten().any(|at| {
-        let mut magic = [0; 4];
-        at + 4 <= size && block.read_at(&mut magic, at).is_ok() && magic == MAGIC
-    })
 }
 
 #[cfg(test)]

@@ -8,22 +8,28 @@ use guestd_api::{GuestString, Value};
 use libimage::Block;
 use libimage::volume::lvm::{Groups, KIND};
 
-use super::devices::{Device, Devices};
-use super::{Served, aside};
-
-/// The kernel's number of the device mapper, where its module comes after the disks' driver.
-const MAJOR: u32 = 253;
+use super::device::Device;
+use super::devices::Devices;
+use super::vfs::Vfs;
+use super::{Served, aside, reports};
 
 /// The volume groups on the disks.
 #[derive(Default)]
 pub(super) struct Logical {
     /// The devices that they lie on.
-    members: Vec<String>,
-    groups: Vec<String>,
+    members: Vec<Member>,
+    groups: Groups,
     volumes: Vec<Volume>,
 }
 
-/// A logical volume.
+/// A device that they lie on.
+pub(super) struct Member {
+    pub(super) name: String,
+    /// Its identifier, with dashes.
+    pub(super) id: String,
+}
+
+/// A logical volume that is ready.
 struct Volume {
     name: String,
     mapper_name: String,
@@ -34,51 +40,70 @@ struct Volume {
 impl Logical {
     /// Looks for volume groups on `devices`. Steps aside where not all of a group is there.
     pub(super) fn read(devices: &[Device]) -> Served<Logical> {
-        let mut members = Vec::new();
+        let (mut members, mut blocks) = (Vec::new(), Vec::new());
         for device in devices {
             if device.is_member_of(KIND)? {
-                members.push((device.name.clone(), device.block()?));
+                let id = device.content()?.and_then(|content| content.uuid).unwrap_or_default();
+                members.push(Member { name: device.name.clone(), id });
+                blocks.push(device.block()?);
             }
         }
         if members.is_empty() {
             return Ok(Logical::default());
         }
-        let groups =
-            Groups::read(members.iter().map(|(_, block)| block)).or_else(|e| aside(e.to_string()))?;
+        let groups = Groups::read(&blocks).or_else(|e| aside(e.to_string()))?;
         if groups.are_ambiguous() {
             return aside("two volume groups have one name");
         }
-        let mut logical = Logical::default();
+        let mut volumes = Vec::new();
         for group in groups.all() {
             if !group.is_complete() {
                 return aside(format!("a disk of the volume group {} is missing", group.name));
             }
-            logical.groups.push(group.name.clone());
             for volume in group.logical_volumes().into_iter().filter(|volume| volume.is_active) {
                 // Dashes within names are doubled, so that the one between them can be told.
                 let plain = |name: &str| name.replace('-', "--");
-                logical.volumes.push(Volume {
+                volumes.push(Volume {
                     name: format!("/dev/{}/{}", group.name, volume.name),
                     mapper_name: format!("/dev/mapper/{}-{}", plain(&group.name), plain(&volume.name)),
                     block: group.open(&volume.name).map_err(|error| error.to_string()),
                 });
             }
         }
-        logical.members = members.into_iter().map(|(name, _)| name).collect();
-        logical.members.sort_unstable();
-        logical.volumes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(logical)
+        members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(Logical { members, groups, volumes })
     }
 
-    /// All volumes, as devices.
-    pub(super) fn devices(&self) -> Served<Vec<Device>> {
-        self.volumes.iter().enumerate().map(|(index, volume)| volume.device(&volume.name, index)).collect()
+    /// The devices that the groups lie on, by name.
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The groups.
+    pub(super) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The names of the volumes below `/dev/mapper`, in the order in which they are made ready.
+    pub(super) fn mapper_names(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().map(|volume| volume.mapper_name.as_str())
+    }
+
+    /// All volumes, as devices, by name.
+    pub(super) fn devices(&self, devices: &Devices) -> Served<Vec<Device>> {
+        self.sorted().into_iter().map(|volume| volume.device(&volume.name, devices)).collect()
+    }
+
+    fn sorted(&self) -> Vec<&Volume> {
+        let mut volumes: Vec<&Volume> = self.volumes.iter().collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        volumes
     }
 
     /// The volume that goes by a name, under that name.
-    pub(super) fn find(&self, name: &str) -> Option<Served<Device>> {
-        let index = self.volumes.iter().position(|volume| volume.goes_by(name))?;
-        self.volumes.get(index).map(|volume| volume.device(name, index))
+    pub(super) fn find(&self, name: &str, devices: &Devices) -> Option<Served<Device>> {
+        let volume = self.volumes.iter().find(|volume| volume.goes_by(name))?;
+        Some(volume.device(name, devices))
     }
 
     /// The usual name of the volume that goes by a name.
@@ -92,16 +117,19 @@ impl Volume {
         self.name == name || self.mapper_name == name
     }
 
-    fn device(&self, name: &str, index: usize) -> Served<Device> {
+    fn device(&self, name: &str, devices: &Devices) -> Served<Device> {
         match &self.block {
-            Ok(block) => Ok(Device::of_volume(name.to_owned(), (MAJOR, index as u32), Arc::clone(block))),
+            Ok(block) => {
+                let number = devices.mapper_number(&self.mapper_name);
+                Ok(Device::of_volume(name.to_owned(), number, Arc::clone(block)))
+            }
             Err(why) => aside(why.clone()),
         }
     }
 }
 
 /// Answers a call about logical volumes.
-pub(super) fn answer(devices: &Devices, call: &lvm::Call) -> Served<Value> {
+pub(super) fn answer(devices: &Devices, vfs: &Vfs, call: &lvm::Call) -> Served<Value> {
     use lvm::Call;
     let logical = || -> Served<Rc<Logical>> {
         // Whatever an appliance would assemble first might hold volumes as well.
@@ -112,9 +140,9 @@ pub(super) fn answer(devices: &Devices, call: &lvm::Call) -> Served<Value> {
         Value::StringList(list.map(|name| GuestString::from(name.as_str())).collect())
     };
     Ok(match call {
-        Call::lvs {} => names(&mut logical()?.volumes.iter().map(|volume| &volume.name)),
-        Call::vgs {} => names(&mut logical()?.groups.iter()),
-        Call::pvs {} => names(&mut logical()?.members.iter()),
+        Call::lvs {} => names(&mut logical()?.sorted().into_iter().map(|volume| &volume.name)),
+        Call::vgs {} => names(&mut logical()?.groups.all().iter().map(|group| &group.name)),
+        Call::pvs {} => names(&mut logical()?.members.iter().map(|member| &member.name)),
         // What is read here is always ready.
         Call::lvm_scan { .. } | Call::vgscan {} => logical().map(|_| Value::Void)?,
         Call::is_lv { mountable } => Value::Bool(devices.find(mountable)?.is_volume()),
@@ -124,6 +152,6 @@ pub(super) fn answer(devices: &Devices, call: &lvm::Call) -> Served<Value> {
             }
             super::text(devices.usual_name(lvname)?)
         }
-        _ => return aside("LVM's programs answer it"),
+        call => return reports::answer(devices, vfs, &*logical()?, call),
     })
 }

@@ -4,13 +4,17 @@
 //! appliance must be asked. It never guesses, so what it says is what the appliance would have said.
 
 mod archives;
+mod arrays;
+mod device;
 mod devices;
+mod encrypted;
 mod journals;
 mod kinds;
 mod listing;
 mod logical;
 mod reading;
 mod registry;
+mod reports;
 mod searching;
 mod stat;
 mod streams;
@@ -27,7 +31,7 @@ use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::Block;
 
-use devices::{Device, Devices};
+use devices::Devices;
 use journals::OpenJournal;
 use registry::Registry;
 use vfs::{MountedAs, Vfs};
@@ -132,11 +136,15 @@ impl Direct {
         }
     }
 
-    /// Brings an appliance that takes over to where this reader is: what is mounted, and what is open.
+    /// Brings an appliance that takes over to where this reader is: what was opened with a key, what is mounted, and
+    /// what is open.
     ///
     /// # Errors
     /// What the appliance says.
     pub fn hand_over(&self, appliance: &dyn Actions) -> Result<()> {
+        for call in self.devices.opened.calls() {
+            appliance.call(&call, &mut Context::default())?;
+        }
         let now = self.vfs.borrow().mounted_as();
         let mut mounted: Vec<MountedAs> = Vec::new();
         if let Some(registry) = &*self.registry.borrow() {
@@ -169,8 +177,13 @@ impl Direct {
             Call::Labels(call) => volumes::labels(devices, call),
             Call::Parts(call) => volumes::parts(devices, call),
             Call::Block(call) => volumes::block(devices, call),
-            Call::Lvm(call) => logical::answer(devices, call),
-            Call::Md(call) => volumes::arrays(devices, call),
+            Call::Luks(call) => {
+                // Where a hive or a journal lies must be there when an appliance takes over.
+                let is_needed = self.registry.borrow().is_some() || self.journal.borrow().is_some();
+                encrypted::answer(devices, &vfs.borrow(), call, is_needed)
+            }
+            Call::Lvm(call) => logical::answer(devices, &vfs.borrow(), call),
+            Call::Md(call) => arrays::answer(devices, call),
             Call::Ldm(call) => volumes::dynamic(devices, call),
             Call::Files(call) => kinds::answer(&vfs.borrow(), call),
             Call::Links(call) => kinds::links(&vfs.borrow(), call),
@@ -227,7 +240,7 @@ impl Direct {
     }
 
     fn mount(&self, mountable: &GuestString, point: &GuestString, options: &GuestString) -> Served<Value> {
-        let device: Device = self.devices.find_mountable(mountable)?;
+        let device = self.devices.find_mountable(mountable)?;
         let others = || self.devices.others(&device);
         self.vfs.borrow_mut().mount(&device, &others, (mountable, options), point)
     }

@@ -12,7 +12,7 @@ use libimage::fs::btrfs::Btrfs;
 use libimage::fs::system::{Attributes, FileSystem, FsError, Kind, Node, Result as FsResult};
 use rustix::io::Errno;
 
-use super::devices::Device;
+use super::device::Device;
 use super::{Refusal, Served, aside};
 
 /// As many links as the kernel follows in one path.

@@ -1,6 +1,6 @@
 //! Questions about disks, partitions and what is on them.
 
-use guestd_api::actions::{block, devices as devices_api, labels, ldm, md, parts};
+use guestd_api::actions::{block, devices as devices_api, labels, ldm, parts};
 use guestd_api::{Failure, GuestString, Value};
 use libimage::volume::{Partition, TableKind};
 use rustix::io::Errno;
@@ -27,7 +27,9 @@ pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Val
         Call::list_partitions {} => names(devices.partition_names()?),
         Call::list_filesystems {} => Value::Hash(devices.filesystems()?),
         Call::nr_devices {} => Value::Int(devices.disk_names().len() as i64),
-        Call::is_whole_device { device } => Value::Bool(whole(device)?.is_some()),
+        Call::is_whole_device { device } => {
+            Value::Bool(devices.find(device)?.is_array() || whole(device)?.is_some())
+        }
         Call::device_index { device } => match whole(device)? {
             Some(index) => Value::Int(index as i64),
             None => {
@@ -44,7 +46,10 @@ pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Val
         },
         Call::canonical_device_name { device } => text(devices.usual_name(device)?),
         // Where nothing is assembled of several devices, there are none of these.
-        Call::list_dm_devices {} => nothing(devices)?,
+        Call::list_dm_devices {} => {
+            nothing(devices)?;
+            names(devices.opened.devices().into_iter().map(|device| device.name))
+        }
         Call::list_disk_labels {} | Call::max_disks {} => return aside("the appliance knows"),
     })
 }
@@ -52,14 +57,6 @@ pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Val
 /// An empty list, if nothing on the disks is a part of something that an appliance assembles.
 fn nothing(devices: &Devices) -> Served<Value> {
     devices.filesystems().map(|_| names(None))
-}
-
-/// Answers a call about arrays: where there are none.
-pub(super) fn arrays(devices: &Devices, call: &md::Call) -> Served<Value> {
-    match call {
-        md::Call::list_md_devices {} => nothing(devices),
-        _ => aside("it is about an array"),
-    }
 }
 
 /// Answers a call about dynamic disks: where there are none.
@@ -90,6 +87,11 @@ pub(super) fn block(devices: &Devices, call: &block::Call) -> Served<Value> {
     use block::Call;
     let size = |device: &GuestString| Served::Ok(devices.find(device)?.block()?.size().cast_signed());
     match call {
+        Call::blockdev_getss { device } | Call::blockdev_getro { device }
+            if devices.find(device)?.is_mapped() =>
+        {
+            aside("how it was opened counts")
+        }
         Call::blockdev_getsize64 { device } => Ok(Value::Int(size(device)?)),
         Call::blockdev_getsz { device } => Ok(Value::Int(size(device)? / 512)),
         Call::blockdev_getss { device } => {

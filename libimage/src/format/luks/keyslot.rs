@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::WRONG_PASSWORD;
 use super::header::{Header, SLOTS, STRIPES, Slot};
 use crate::block::Block;
 use crate::crypto::{SECTOR, Secret, random, split};
@@ -48,7 +49,7 @@ impl Header {
                 return Ok(key);
             }
         }
-        Err(Error::Invalid("Invalid password, cannot unlock any keyslot".to_owned()))
+        Err(Error::Invalid(WRONG_PASSWORD.to_owned()))
     }
 
     /// The master key, if slot `index` is in use and `password` opens it.

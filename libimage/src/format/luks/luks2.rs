@@ -9,6 +9,7 @@ use serde::Deserialize;
 use zerocopy::byteorder::big_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::WRONG_PASSWORD;
 use super::header::{MAGIC, spec_of};
 use super::info::{Info, SlotInfo};
 use super::keyslot::MasterKey;
@@ -259,8 +260,7 @@ impl Header2 {
                 Err(error) => trouble = Some(error.context(format!("Keyslot {name} cannot be tried"))),
             }
         }
-        Err(trouble
-            .unwrap_or_else(|| Error::Invalid("Invalid password, cannot unlock any keyslot".to_owned())))
+        Err(trouble.unwrap_or_else(|| Error::Invalid(WRONG_PASSWORD.to_owned())))
     }
 
     pub(super) fn info(&self) -> Result<Info> {

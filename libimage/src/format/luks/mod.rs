@@ -23,3 +23,6 @@ pub use header::{Header, SLOTS};
 pub use image::Luks;
 pub use info::{Info, SlotInfo};
 pub use keyslot::MasterKey;
+
+/// What [`Luks::open`] says when a password opens no slot.
+pub const WRONG_PASSWORD: &str = "Invalid password, cannot unlock any keyslot";

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// LVM2 counts in sectors.
 pub(super) const SECTOR: u64 = 512;
 /// Flag of a volume that users see.
-const VISIBLE: &str = "VISIBLE";
+pub(super) const VISIBLE: &str = "VISIBLE";
 /// Flag of one that is not made ready unless somebody insists: most snapshots of thin volumes.
-const SKIPPED: &str = "ACTIVATION_SKIP";
+pub(super) const SKIPPED: &str = "ACTIVATION_SKIP";
 /// Flag of a disk that failed and came back: what it has is old.
 const MISSING: &str = "MISSING";
 /// The kind of a volume that only ties a snapshot to its origin.
@@ -34,6 +34,8 @@ pub struct Group {
     pub(super) extent: u64,
     pub(super) devices: BTreeMap<String, Device>,
     pub(super) volumes: BTreeMap<String, Layout>,
+    /// All that the description says.
+    pub(super) section: Section,
     file: String,
 }
 
@@ -78,7 +80,7 @@ pub struct LogicalVolume {
 }
 
 /// The words of both lists: which one a word is in depends on how old it is.
-fn flags(section: &Section) -> Vec<String> {
+pub(super) fn flags(section: &Section) -> Vec<String> {
     let lists = ["status", "flags"].into_iter().filter_map(|name| section.get(name));
     lists.flat_map(Value::list).filter_map(Value::text).map(str::to_owned).collect()
 }
@@ -88,16 +90,14 @@ impl Group {
     pub(super) fn parse(file: &str, text: &[u8]) -> Result<Group> {
         let broken = || Error::corrupt(file, "the description of the volume group of LVM makes no sense");
         let all = text::parse(text).ok_or_else(broken)?;
-        let mut sections = all.iter().filter_map(|(name, value)| Some((name, value.section()?)));
-        let (name, section) = sections.next().ok_or_else(broken)?;
+        let (name, section) = all.sections().next().ok_or_else(broken)?;
         Group::of(file, name, section).ok_or_else(broken)
     }
 
     fn of(file: &str, name: &str, section: &Section) -> Option<Group> {
         let inner = |name: &str| section.get(name).and_then(Value::section);
         let mut devices = BTreeMap::new();
-        for (name, device) in inner("physical_volumes")? {
-            let device = device.section()?;
+        for (name, device) in inner("physical_volumes")?.sections() {
             let number = |name: &str| device.get(name).and_then(Value::number);
             devices.insert(
                 name.clone(),
@@ -111,8 +111,8 @@ impl Group {
             );
         }
         let mut volumes = BTreeMap::new();
-        for (name, volume) in inner("logical_volumes").unwrap_or(&Section::new()) {
-            volumes.insert(name.clone(), Layout::of(volume.section()?)?);
+        for (name, volume) in inner("logical_volumes").into_iter().flat_map(Section::sections) {
+            volumes.insert(name.clone(), Layout::of(volume)?);
         }
         let extent = section.get("extent_size")?.number()?.checked_mul(SECTOR).filter(|size| *size > 0)?;
         Some(Group {
@@ -123,6 +123,7 @@ impl Group {
             extent,
             devices,
             volumes,
+            section: section.clone(),
             file: file.to_owned(),
         })
     }
@@ -144,17 +145,24 @@ impl Group {
         self.devices.values().all(|device| device.block.is_some())
     }
 
-    /// The logical volumes that users see, by name.
+    /// The logical volumes that users see, in the order in which they are made ready.
     pub fn logical_volumes(&self) -> Vec<LogicalVolume> {
         let is_tie = |volume: &Layout| volume.segments.iter().any(|segment| segment.kind == SNAPSHOT);
-        let is_seen = |(_, volume): &(&String, &Layout)| volume.has(VISIBLE) && !is_tie(volume);
-        let seen = self.volumes.iter().filter(is_seen).map(|(name, volume)| LogicalVolume {
-            name: name.clone(),
-            id: volume.id.clone(),
-            is_active: !self.is_exported && !volume.has(SKIPPED),
-            size: volume.extents().saturating_mul(self.extent),
+        let seen = self.sections("logical_volumes").filter_map(|(name, _)| {
+            let volume = self.volumes.get(name).filter(|volume| volume.has(VISIBLE) && !is_tie(volume))?;
+            Some(LogicalVolume {
+                name: name.clone(),
+                id: volume.id.clone(),
+                is_active: !self.is_exported && !volume.has(SKIPPED),
+                size: volume.extents().saturating_mul(self.extent),
+            })
         });
         seen.collect()
+    }
+
+    /// The sections in one of the description's, in order.
+    pub(super) fn sections(&self, name: &str) -> impl Iterator<Item = (&String, &Section)> {
+        self.section.get(name).and_then(Value::section).into_iter().flat_map(Section::sections)
     }
 
     /// A logical volume as a block device that is read.
@@ -176,7 +184,7 @@ impl Group {
         let mut snapshots =
             self.volumes.values().flat_map(|layout| &layout.segments).filter(|s| s.kind == SNAPSHOT);
         snapshots.find_map(|segment| {
-            let is_merging = segment.section.contains_key("merging_store");
+            let is_merging = segment.section.get("merging_store").is_some();
             if is_named(segment, "cow_store") || is_named(segment, "merging_store") {
                 Some("is a snapshot")
             } else if is_named(segment, "origin") && is_merging {
@@ -199,7 +207,7 @@ impl Group {
 impl Layout {
     fn of(section: &Section) -> Option<Layout> {
         let mut segments = Vec::new();
-        for segment in section.values().filter_map(Value::section) {
+        for (_, segment) in section.sections() {
             let number = |name: &str| segment.get(name).and_then(Value::number);
             segments.push(Segment {
                 start: number("start_extent")?,
@@ -212,11 +220,11 @@ impl Layout {
         Some(Layout { id: section.get("id")?.text()?.to_owned(), flags: flags(section), segments })
     }
 
-    fn has(&self, flag: &str) -> bool {
+    pub(super) fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|known| known == flag)
     }
 
-    fn extents(&self) -> u64 {
+    pub(super) fn extents(&self) -> u64 {
         self.segments.last().map_or(0, |last| last.start.saturating_add(last.count))
     }
 }
@@ -292,8 +300,8 @@ far { id = "l8" status = ["VISIBLE"] segment1 { start_extent = 0 extent_count = 
         let seen = group.logical_volumes();
         let names: Vec<_> = seen.iter().map(|volume| (volume.name.as_str(), volume.is_active)).collect();
         let skipped = |name| (name, name != "both");
-        assert_eq!(names, ["both", "far", "plain", "self", "snap", "thin", "wide"].map(skipped));
-        assert_eq!(seen[2].size, 6 * 512);
+        assert_eq!(names, ["plain", "wide", "both", "snap", "self", "thin", "far"].map(skipped));
+        assert_eq!(seen[0].size, 6 * 512);
     }
 
     #[test]

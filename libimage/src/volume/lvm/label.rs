@@ -25,8 +25,20 @@ const MAX_AREAS: usize = 16;
 pub(super) struct Label {
     /// Its identifier: 32 characters.
     pub(super) id: String,
+    /// Where its extents begin, in bytes; zero if it says nothing.
+    pub(super) data: u64,
     /// Where descriptions of its group are.
     pub(super) areas: Vec<Area>,
+}
+
+/// What an area holds.
+pub(super) struct Held {
+    /// The description that counts; `None` if there is none yet.
+    pub(super) text: Option<Vec<u8>>,
+    /// Bytes by which the description may grow: an old and a new one must fit together.
+    pub(super) free: u64,
+    /// It is not to be used.
+    pub(super) is_ignored: bool,
 }
 
 /// A piece of a physical volume that holds descriptions.
@@ -73,15 +85,19 @@ pub(super) fn read(block: &Arc<dyn Block>) -> Result<Option<Label>> {
         (entry.le64(0), entry.le64(8))
     });
     let is_used = |entry: &(u64, u64)| entry.0 != 0;
-    entries.by_ref().take_while(is_used).for_each(drop);
+    let data = entries.by_ref().take_while(is_used).next().map_or(0, |(start, _)| start);
+    // The first list has one entry, or none.
+    if data != 0 {
+        entries.by_ref().take_while(is_used).for_each(drop);
+    }
     let areas: Vec<Area> =
         entries.take_while(is_used).take(MAX_AREAS).map(|(start, size)| Area { start, size }).collect();
-    Ok(Some(Label { id, areas }))
+    Ok(Some(Label { id, data, areas }))
 }
 
 impl Area {
-    /// The description that counts; `None` if there is none yet.
-    pub(super) fn read(&self, block: &Arc<dyn Block>) -> Result<Option<Vec<u8>>> {
+    /// Reads what it holds.
+    pub(super) fn read(&self, block: &Arc<dyn Block>) -> Result<Held> {
         let damaged = |what: &str| {
             Error::corrupt_at(block.name(), self.start, format!("the metadata area of LVM {what}"))
         };
@@ -97,9 +113,13 @@ impl Area {
         let size = fields.le64(32);
         let (offset, length) = (fields.le64(40), fields.le64(48));
         let (crc, flags) = (fields.le32(56), fields.le32(60));
-        // An area may be told to be ignored; so may one that was never written to.
-        if offset == 0 || length == 0 || flags & 1 != 0 {
-            return Ok(None);
+        // Two descriptions must fit at once, and each begins with a sector.
+        let room = size.saturating_sub(AREA_HEADER) / 2;
+        let free = |used: u64| room.saturating_sub(used.saturating_add(SECTOR as u64)) & !(SECTOR as u64 - 1);
+        // An area may be told to be ignored; another was never written to.
+        let is_ignored = flags & 1 != 0;
+        if offset == 0 || length == 0 || is_ignored {
+            return Ok(Held { text: None, free: free(0), is_ignored });
         }
         let fits = self.start.checked_add(size).is_some_and(|end| end <= block.size())
             && (self.size == 0 || size <= self.size)
@@ -116,6 +136,6 @@ impl Area {
         if checksum(&text) != crc {
             return Err(damaged("has a description with a wrong checksum"));
         }
-        Ok(Some(text))
+        Ok(Held { text: Some(text), free: free(length), is_ignored })
     }
 }

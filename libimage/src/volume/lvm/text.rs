@@ -18,8 +18,35 @@ pub(super) enum Value {
     List(Vec<Value>),
 }
 
-/// Values by their names.
-pub(super) type Section = BTreeMap<String, Value>;
+/// Values by their names, in the order in which they were written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Section {
+    values: BTreeMap<String, Value>,
+    names: Vec<String>,
+}
+
+impl Section {
+    /// The value of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// All names with their values, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.names.iter().filter_map(|name| self.values.get_key_value(name))
+    }
+
+    /// The sections in it, in order.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (&String, &Section)> {
+        self.iter().filter_map(|(name, value)| Some((name, value.section()?)))
+    }
+
+    fn insert(&mut self, name: String, value: Value) {
+        if self.values.insert(name.clone(), value).is_none() {
+            self.names.push(name);
+        }
+    }
+}
 
 impl Value {
     pub(super) fn section(&self) -> Option<&Section> {
@@ -98,7 +125,7 @@ impl Reader<'_> {
 
     /// What is in a section, up to its end or that of the text.
     fn section(&mut self, depth: usize) -> Option<Section> {
-        let mut section = Section::new();
+        let mut section = Section::default();
         while let Some(next) = self.peek() {
             if next == b'}' {
                 break;
@@ -164,12 +191,17 @@ mod tests {
     fn sections_and_values() {
         let text = "# made by hand\nvg {\n id = \"a-\\\"b\" # name\n n = 12 list = [\"x\", 0, \"y\", -1]\nempty = []\n in { } }\0rest";
         let all = parse(text.as_bytes()).unwrap();
-        let vg = all["vg"].section().unwrap();
-        assert_eq!(vg["id"].text(), Some("a-\"b"));
-        assert_eq!(vg["n"].number(), Some(12));
-        assert_eq!(vg["list"].list().len(), 4);
-        assert_eq!(vg["list"].list()[3].number(), None);
-        assert!(vg["empty"].list().is_empty() && vg["in"].section().unwrap().is_empty());
+        let vg = all.get("vg").unwrap().section().unwrap();
+        assert_eq!(vg.get("id").unwrap().text(), Some("a-\"b"));
+        assert_eq!(vg.get("n").unwrap().number(), Some(12));
+        assert_eq!(vg.get("list").unwrap().list().len(), 4);
+        assert_eq!(vg.get("list").unwrap().list()[3].number(), None);
+        let names: Vec<_> = vg.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["id", "n", "list", "empty", "in"]);
+        assert!(
+            vg.get("empty").unwrap().list().is_empty()
+                && vg.get("in").unwrap().section() == Some(&Section::default())
+        );
     }
 
     #[test]
@@ -179,6 +211,6 @@ mod tests {
         for text in ["a {", "a = [1, 2", "a = \"open", "a = ", "= 5", "}", "a b", &deep, &lists] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
-        assert!(parse(b"").unwrap().is_empty());
+        assert!(parse(b"") == Some(Section::default()));
     }
 }
