@@ -40,12 +40,14 @@ impl Layout for Row {
         self.size
     }
 
-    fn piece(&self, offset: u64) -> Option<Piece<'_>> {
+    fn piece(&self, offset: u64) -> Result<Option<Piece<'_>>> {
         let index = self.parts.partition_point(|(start, _)| *start <= offset);
         // Empty parts share their start with the one after them, which is the one found here.
-        let (start, block) = self.parts.get(index.checked_sub(1)?)?;
-        let inside = offset - start;
-        Some(Piece { block, offset: inside, length: block.size().saturating_sub(inside) })
+        let part = index.checked_sub(1).and_then(|index| self.parts.get(index));
+        Ok(part.map(|(start, block)| {
+            let inside = offset - start;
+            Piece { block, offset: inside, length: block.size().saturating_sub(inside) }
+        }))
     }
 }
 

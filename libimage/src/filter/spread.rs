@@ -12,7 +12,10 @@ pub trait Layout: Send + Sync {
     fn size(&self) -> u64;
 
     /// What holds the bytes from `offset` on, as far as they are in one piece; `None` if nothing does.
-    fn piece(&self, offset: u64) -> Option<Piece<'_>>;
+    ///
+    /// # Errors
+    /// When what tells that cannot be read, or makes no sense.
+    fn piece(&self, offset: u64) -> Result<Option<Piece<'_>>>;
 }
 
 /// A run of bytes on one device.
@@ -38,7 +41,7 @@ impl<L: Layout> Spread<L> {
 
     fn piece(&self, offset: u64) -> Result<Piece<'_>> {
         // A device may have become shorter.
-        let piece = self.layout.piece(offset).filter(|piece| piece.length > 0 || offset == self.size());
+        let piece = self.layout.piece(offset)?.filter(|piece| piece.length > 0 || offset == self.size());
         piece.ok_or_else(|| Error::OutOfRange {
             file: self.name.clone(),
             offset,

@@ -39,11 +39,12 @@ impl Layout for Turns {
         self.size
     }
 
-    fn piece(&self, offset: u64) -> Option<Piece<'_>> {
+    fn piece(&self, offset: u64) -> Result<Option<Piece<'_>>> {
         let count = self.parts.len() as u64;
         let (number, within) = (offset / self.chunk, offset % self.chunk);
-        let block = self.parts.get((number % count) as usize)?;
-        Some(Piece { block, offset: number / count * self.chunk + within, length: self.chunk - within })
+        let block = self.parts.get((number % count) as usize);
+        let offset = number / count * self.chunk + within;
+        Ok(block.map(|block| Piece { block, offset, length: self.chunk - within }))
     }
 }
 

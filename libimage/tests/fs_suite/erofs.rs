@@ -65,7 +65,8 @@ fn other_methods_are_refused_by_name() {
     let (number, error) = read(&good);
     assert_eq!(error, "");
     // The header of the index, behind the inode in its long or short form.
-    let inode = u32::from_le_bytes(*good[1064..].first_chunk().unwrap()) as usize * 4096 + number as usize * 32;
+    let inode =
+        u32::from_le_bytes(*good[1064..].first_chunk().unwrap()) as usize * 4096 + number as usize * 32;
     let header = inode + if good[inode] & 1 == 0 { 32 } else { 64 };
     for (at, value, what) in [
         (header + 6, 1, "with LZMA"),
@@ -88,7 +89,8 @@ fn other_methods_are_refused_by_name() {
 
 #[test]
 fn damage_is_survived() {
-    let small = "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
+    let small =
+        "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
         head -c 300000 /dev/urandom >data; truncate -s 900000 hole; mkfifo pipe; setfattr -n user.x -v 1 data
         for i in $(seq 40); do seq $((i * 300)) >text-$i; done";
     for options in ["", " --chunksize=4096", ",legacy-compress -zlz4", ",ztailpacking -zlz4hc -C16384"] {

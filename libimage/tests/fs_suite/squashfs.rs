@@ -90,7 +90,15 @@ fn what_cannot_be_unpacked_is_refused_by_name() {
 fn damage_is_survived() {
     let small = "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
         head -c 300000 /dev/urandom >data; seq 60000 >text; truncate -s 900000 hole; mkfifo pipe; setfattr -n user.x -v 1 text";
-    for options in ["", "-comp lz4", "-comp xz", "-comp lzo", "-comp lzma", "-comp zstd -Xcompression-level 3", "-noI -noD -noF -noX"] {
+    for options in [
+        "",
+        "-comp lz4",
+        "-comp xz",
+        "-comp lzo",
+        "-comp lzma",
+        "-comp zstd -Xcompression-level 3",
+        "-noI -noD -noF -noX",
+    ] {
         let image = made(options, small);
         let size = std::fs::metadata(image.path()).unwrap().len();
         harm::survive(&image, &[0..96, 96..size, size.saturating_sub(30_000)..size], |block| {

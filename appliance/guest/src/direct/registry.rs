@@ -46,7 +46,9 @@ pub(super) fn answer(vfs: &Vfs, registry: &mut Option<Registry>, call: &Call) ->
         *registry = Some(Registry { hive: hive?, path, opts, mounts });
         return Ok(Value::Void);
     }
-    let Some(Registry { hive, .. }) = registry else { return Err(Failure::new(not_open(call.name())).into()) };
+    let Some(Registry { hive, .. }) = registry else {
+        return Err(Failure::new(not_open(call.name())).into());
+    };
     Ok(match call {
         Call::hivex_close {} => {
             *registry = None;

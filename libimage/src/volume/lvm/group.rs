@@ -174,7 +174,7 @@ impl Group {
         map::open(self, volume)
     }
 
-    /// What keeps a volume from being read as it lies there: it is half of a snapshot, or on the move.
+    /// What keeps a volume from being read as it lies there: it is on the move, or being merged.
     pub(super) fn role(&self, volume: &str) -> Option<&'static str> {
         if self.volumes.get(volume).is_some_and(|layout| layout.has("PVMOVE")) {
             return Some("is being moved to another disk");
@@ -185,14 +185,21 @@ impl Group {
             self.volumes.values().flat_map(|layout| &layout.segments).filter(|s| s.kind == SNAPSHOT);
         snapshots.find_map(|segment| {
             let is_merging = segment.section.get("merging_store").is_some();
-            if is_named(segment, "cow_store") || is_named(segment, "merging_store") {
-                Some("is a snapshot")
-            } else if is_named(segment, "origin") && is_merging {
+            if is_named(segment, "merging_store") || is_merging && is_named(segment, "origin") {
                 Some("is being merged with a snapshot")
             } else {
                 None
             }
         })
+    }
+
+    /// What a volume is a snapshot of, if it holds the differences of one.
+    pub(super) fn origin(&self, volume: &str) -> Option<&str> {
+        let segments = self.volumes.values().flat_map(|layout| &layout.segments);
+        let mut snapshots = segments.filter(|segment| segment.kind == SNAPSHOT);
+        let of_it = snapshots
+            .find(|segment| segment.section.get("cow_store").and_then(Value::text) == Some(volume))?;
+        of_it.section.get("origin").and_then(Value::text)
     }
 
     pub(super) fn refuse(&self, volume: &str, what: &str) -> Error {
@@ -287,10 +294,10 @@ far { id = "l8" status = ["VISIBLE"] segment1 { start_extent = 0 extent_count = 
         assert_eq!(sectors(&*group.open("wide").unwrap()), [5, 102, 6, 103, 7, 104, 8, 105]);
         assert_eq!(sectors(&*group.open("both").unwrap()), [106, 107]);
         for (name, why) in [
-            ("snap", "is a snapshot"),
+            ("snap", "has no header"),
             ("snapshot0", "of the kind snapshot"),
             ("self", "made of itself"),
-            ("thin", "of the kind thin"),
+            ("thin", "in a thin pool that does not exist"),
             ("far", "beyond its disk"),
             ("none", "does not exist"),
         ] {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::group::{Group, SECTOR, Segment};
+use super::group::{Group, Layout, SECTOR, Segment};
+use super::snapshot;
 use super::text::Value;
+use super::thin::Pool;
 use crate::block::Block;
 use crate::error::Result;
 use crate::fields::Fields;
@@ -46,6 +48,14 @@ impl Map<'_> {
         if let Some(what) = self.group.role(name) {
             return self.refuse(what);
         }
+        let own = self.pieces(layout, depth)?;
+        match self.group.origin(name) {
+            None => Ok(own),
+            Some(origin) => snapshot::open(self.volume(origin, depth + 1)?, own),
+        }
+    }
+
+    fn pieces(&self, layout: &Layout, depth: usize) -> Result<Arc<dyn Block>> {
         let mut parts = Vec::new();
         let mut at = 0u64;
         for segment in &layout.segments {
@@ -90,8 +100,36 @@ impl Map<'_> {
                 Some(first) => self.cut(first, self.bytes(segment.count, 1)?),
                 None => self.broken("is an array of nothing"),
             },
+            "thin" => self.thin(segment, depth),
             kind => self.refuse(&format!("is of the kind {kind}")),
         }
+    }
+
+    /// What a thin pool has given to a volume.
+    fn thin(&self, segment: &Segment, depth: usize) -> Result<Arc<dyn Block>> {
+        let text =
+            |segment: &Segment, key: &str| segment.section.get(key).and_then(Value::text).map(str::to_owned);
+        let number = |segment: &Segment, key: &str| segment.section.get(key).and_then(Value::number);
+        let layout = text(segment, "thin_pool").and_then(|pool| self.group.volumes.get(&pool));
+        let Some([pool]) = layout.map(|layout| layout.segments.as_slice()) else {
+            return self.broken("is in a thin pool that does not exist");
+        };
+        let (Some(metadata), Some(data)) = (text(pool, "metadata"), text(pool, "pool")) else {
+            return self.broken("is in a thin pool without data");
+        };
+        let Some(device) = number(segment, "device_id") else {
+            return self.broken("has no number in its pool");
+        };
+        // LVM has written down what the pool shall do when it is made ready.
+        let has_messages = pool.section.iter().any(|(key, _)| key.starts_with("message"));
+        let transaction = number(pool, "transaction_id");
+        let pool = Pool::open(self.volume(&metadata, depth + 1)?, self.volume(&data, depth + 1)?)?;
+        if has_messages || transaction != Some(pool.transaction) {
+            return self.refuse("is in a thin pool with changes that are not done yet");
+        }
+        let origin =
+            text(segment, "external_origin").map(|name| self.volume(&name, depth + 1)).transpose()?;
+        pool.volume(device, self.bytes(segment.count, 1)?, origin)
     }
 
     /// What each of `parts` parts of so many extents has, in bytes.

@@ -2,13 +2,15 @@
 //!
 //! Every physical volume has a label, and most have the description of the whole group in text. The newest
 //! description counts. What a volume is made of is opened down to the disks; what cannot be read with certainty here
-//! (snapshots, thin pools, caches, arrays that are not in order) is refused by name.
+//! (caches, arrays that are not in order, what is on the move) is refused by name.
 
 mod group;
 mod label;
 mod map;
 mod report;
+mod snapshot;
 mod text;
+mod thin;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::block::Block;
+use crate::error::Result;
 use crate::filter::spread::{Layout, Piece};
 
 /// Members that hold pieces in rows.
@@ -104,9 +105,9 @@ impl Layout for Rows {
         self.size
     }
 
-    fn piece(&self, offset: u64) -> Option<Piece<'_>> {
+    fn piece(&self, offset: u64) -> Result<Option<Piece<'_>>> {
         let (number, within) = (offset / self.chunk, offset % self.chunk);
-        let (block, row) = self.place(number)?;
-        Some(Piece { block, offset: row.checked_mul(self.chunk)? + within, length: self.chunk - within })
+        let place = self.place(number).and_then(|(block, row)| Some((block, row.checked_mul(self.chunk)?)));
+        Ok(place.map(|(block, row)| Piece { block, offset: row + within, length: self.chunk - within }))
     }
 }
