@@ -4,7 +4,7 @@
 
 use super::lvm_report::{self, Report};
 use crate::disks::{Device, node_text};
-use crate::run::Program;
+use crate::run::{Done, Program};
 use crate::worker::{Mountable, Worker};
 use guestd_api::actions::lvm::Server;
 use guestd_api::structs::{LvmLv, LvmPv, LvmVg};
@@ -18,6 +18,22 @@ const CONFIG: &str = "activation { udev_sync=0 udev_rules=0 verify_udev_operatio
      backup { backup=1 backup_dir=\"/run/lvm-backup\" archive=0 } global { locking_dir=\"/run/lvm-lock\" event_activation=0 }";
 /// Its settings about devices, which a filter is added to.
 const DEVICES: &str = "use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source=\"none\"";
+
+/// The program that LVM runs for a target which the kernel does not have yet. There is none in the appliance, and
+/// LVM says so.
+const MISSED: &[u8] = b"modprobe";
+/// The modules with the targets of all kinds of volumes.
+const TARGETS: &[&str] = &[
+    "dm_snapshot",
+    "dm_thin_pool",
+    "dm_mirror",
+    "dm_raid",
+    "dm_cache",
+    "dm_cache_smq",
+    "dm_writecache",
+    "dm_integrity",
+    "dm_zero",
+];
 
 impl Worker {
     fn lvm(&self, command: &str) -> Result<Program<'_>, Failure> {
@@ -54,7 +70,23 @@ impl Worker {
     /// other volumes all the same.
     pub(crate) fn activate_all(&self) -> Result<(), Failure> {
         self.refuse_raid6_volumes()?;
-        self.lvm("vgchange")?.args(["-a", "y"]).finish().map(|_| ())
+        self.activate(&[]).map(|_| ())
+    }
+
+    /// Switches the logical volumes of some groups on, or of all. Most are plain, so what the kernel needs for others is loaded when LVM has
+    /// missed it.
+    fn activate(&self, groups: &[GuestString]) -> Result<Done, Failure> {
+        let names = || groups.iter().map(GuestString::as_os_str);
+        let run = || self.lvm("vgchange")?.args(["-a", "y", "--"]).args(names()).finish();
+        let done = run()?;
+        if !done.errors.as_bytes().windows(MISSED.len()).any(|part| part == MISSED) {
+            return Ok(done);
+        }
+        for module in TARGETS {
+            // A kernel that has one built in has no such module.
+            let _ = crate::modules::modprobe(&self.agent, module);
+        }
+        run()
     }
 
     fn set_lvm_filter(&self, filter: Option<Vec<String>>) -> Result<(), Failure> {
@@ -63,7 +95,7 @@ impl Worker {
         self.lvm("vgchange")?.args(["-a", "n"]).run_for("vgchange -an")?;
         *self.agent.volumes.lvm_filter.lock().unwrap_or_else(PoisonError::into_inner) = filter;
         self.refuse_raid6_volumes()?;
-        self.lvm("vgchange")?.args(["-a", "y"]).run_for("vgchange -ay").map(|_| ())
+        self.activate(&[])?.success().map_err(|failure| failure.about("vgchange -ay"))
     }
 
     /// The nodes of the logical volumes, as /dev/VG/LV.
@@ -279,8 +311,9 @@ impl Server for Worker {
         self.bring_up_volumes()?;
         if activate {
             self.refuse_raid6_volumes()?;
+            return self.activate(&volgroups)?.success().map_err(|failure| failure.about("vgchange"));
         }
-        let program = self.lvm("vgchange")?.args(["-a", if activate { "y" } else { "n" }, "--"]);
+        let program = self.lvm("vgchange")?.args(["-a", "n", "--"]);
         program.args(volgroups.iter().map(GuestString::as_os_str)).run_for("vgchange").map(|_| ())
     }
 

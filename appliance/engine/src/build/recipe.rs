@@ -82,7 +82,6 @@ pub(super) const LEFT_OUT_PACKAGES: &[&str] = &[
     "sensible-utils",
     "systemd*",
     "sysvinit-utils",
-    "thin-provisioning-tools",
     "tzdata*",
     "ucf",
     "udev",
