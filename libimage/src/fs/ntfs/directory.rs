@@ -109,7 +109,7 @@ impl Ntfs {
         let block = boot::index_block(Fields(&root).le32(8));
         let block = block.ok_or_else(|| wrong("blocks of the directory have no possible size"))?;
         let blocks = self.stream(inode, kind::INDEX_ALLOCATION, INDEX)?;
-        if blocks.as_ref().is_some_and(|blocks| !blocks.is_solid(self.boot.cluster)) {
+        if blocks.as_ref().is_some_and(|blocks| !blocks.is_solid(&self.boot)) {
             return Err(wrong("the directory has holes"));
         }
         Ok(Directory { number, root, block, blocks })
