@@ -284,13 +284,22 @@ fn file_systems_of_unix() {
     assert!(answered * 10 > all * 9, "only {answered} of {all} questions were answered directly");
 }
 
+/// What NTFS has more than FAT.
+const OF_NTFS: &str = "ln-s /etc/hostname /link\nln /sub/large /again\nmkfifo 0644 /pipe\nmknod-c 0666 1 3 /null\n\
+                       write /日本語name x\nsetxattr user.color red 3 /etc/hostname\nmkdir-p /sub/many\n\
+                       write /sub/holes x\ntruncate-size /sub/holes 3000000\n";
+
 #[test]
 fn other_file_systems() {
     let mut disks = Disks::new();
     let tree = disks.tree();
     disks.add(64, &["mkfs.vfat", "-F", "32"]);
+    disks.add(64, &["mkntfs", "-Q", "-F", "-q", "-p", "0", "-H", "0", "-S", "0"]);
     let mut script = "run\n".to_owned();
-    script.push_str(&format!("mount /dev/sda /\n{}umount /\n", fill(&tree, false)));
+    let plain = fill(&tree, false);
+    script.push_str(&format!(
+        "mount /dev/sda /\n{plain}umount /\nmount /dev/sdb /\n{plain}{OF_NTFS}umount /\n"
+    ));
     fish::script(&disks.arguments(&["--rw"]), &script);
     let small = disks.directory.path().join("small");
     std::fs::create_dir(&small).unwrap();
@@ -308,6 +317,19 @@ fn other_file_systems() {
         disks.images.push(path);
     }
     let dos = ["/", "/etc", "/etc/hostname", "/sub", "/sub/Dir/File.txt", "/SUB/dir/FILE.TXT", "/sub/large"];
+    let windows = [
+        "/",
+        "/etc",
+        "/etc/hostname",
+        "/link",
+        "/again",
+        "/SUB/dir/FILE.TXT",
+        "/sub/large",
+        "/pipe",
+        "/$MFTMirr",
+        "/$Extend",
+        "/日本語name",
+    ];
     let unix = ["/", "/etc", "/etc/hostname", "/etc/again", "/bin", "/etc/os-release", "/missing"];
     let of = |paths: &[&str]| {
         let mut questions = asked(ABOUT_PATHS, paths);
@@ -315,7 +337,7 @@ fn other_file_systems() {
         questions.push("tar-out / - | sha256sum".to_owned());
         questions
     };
-    let questions = [of(&dos), of(&unix), of(&unix), of(&unix)];
+    let questions = [of(&dos), of(&windows), of(&unix), of(&unix), of(&unix)];
     let (answered, all) = disks.agree(&questions, 1);
     assert!(answered * 10 > all * 7, "only {answered} of {all} questions were answered directly");
 }

@@ -19,7 +19,7 @@ use super::{Refusal, Served, aside};
 const MAX_LINKS: usize = 40;
 /// The longest path that the kernel takes, in bytes.
 pub(super) const MAX_PATH: usize = 4095;
-/// The longest name in a directory, in bytes.
+/// The longest name in a directory, in bytes; NTFS counts letters, and does so itself.
 const MAX_NAME: usize = 255;
 /// Above this many names of one directory it is cheaper to list the directory than to look each one up.
 const MANY: usize = 16;
@@ -290,10 +290,12 @@ impl Vfs {
                     above.truncate((above.len() - 1).max(1));
                     continue;
                 }
-                name if name.len() > MAX_NAME => return Err(errno(path, Errno::NAMETOOLONG)),
                 _ => {}
             }
             let directory = (here.len(), *above.last().unwrap_or(&above[0]));
+            if name.len() > MAX_NAME && self.kind_of(directory.1) != "ntfs" {
+                return Err(errno(path, Errno::NAMETOOLONG));
+            }
             here.push(b'/');
             here.extend_from_slice(&name);
             let found = self.child(directory.1, &here, &name).map_err(|e| answer(e, path))?;
@@ -457,6 +459,8 @@ impl Vfs {
             "xfs" | "vfat" | "exfat" | "iso9660" | "squashfs" | "erofs" => {
                 Some(self.device_number(place).cast_unsigned())
             }
+            // A program serves it, and the kernel gives those none.
+            "ntfs" => Some(0),
             _ => None,
         }
     }

@@ -79,7 +79,7 @@ fn items(node: &[u8]) -> Option<Vec<Item<'_>>> {
         let length = usize::from(fields.le16(8));
         let flags = fields.le16(12);
         let is_last = flags & LAST != 0;
-        let entry = rest.get(..length).filter(|entry| entry.len() >= 16 && entry.len() % 8 == 0)?;
+        let entry = rest.get(..length).filter(|entry| entry.len() >= 16 && entry.len().is_multiple_of(8))?;
         let child =
             if flags & HAS_CHILD == 0 { None } else { Some(Fields(entry).le64(length.checked_sub(8)?)) };
         let key = if is_last { &[] } else { entry.get(16..16 + usize::from(fields.le16(10)))? };
@@ -109,7 +109,7 @@ impl Ntfs {
         let block = boot::index_block(Fields(&root).le32(8));
         let block = block.ok_or_else(|| wrong("blocks of the directory have no possible size"))?;
         let blocks = self.stream(inode, kind::INDEX_ALLOCATION, INDEX)?;
-        if blocks.as_ref().is_some_and(|blocks| !blocks.is_solid(self.boot.cluster)) {
+        if blocks.as_ref().is_some_and(|blocks| !blocks.is_solid(&self.boot)) {
             return Err(wrong("the directory has holes"));
         }
         Ok(Directory { number, root, block, blocks })
@@ -156,24 +156,16 @@ impl Ntfs {
         name: &[u16],
     ) -> Result<Option<(u64, Vec<u16>)>> {
         let mut found = None;
-        self.each(directory, &mut |reference, item| {
-            let units = units(item);
+        self.all_items(directory, &mut |item| {
+            let units = units(item.units().unwrap_or_default());
             let is_before =
                 |(_, other): &(u64, Vec<u16>)| self.upper.compare(&units, other) == Ordering::Less;
             if self.upper.same(&units, name) && found.as_ref().is_none_or(is_before) {
-                found = Some((reference, units));
+                found = Some((item.reference, units));
             }
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(found)
-    }
-
-    fn each(
-        &self,
-        directory: &Directory,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        self.all_items(directory, &mut |item| each(item.reference, item.units().unwrap_or_default()))
     }
 
     fn walk(&self, directory: &Directory, compare: &dyn Fn(&[u16]) -> Ordering) -> Result<Option<u64>> {

@@ -52,7 +52,7 @@ pub(super) struct UpperCase(Vec<u16>);
 impl UpperCase {
     /// From the table of the volume; `None` if it has no possible size.
     pub(super) fn new(table: &[u8]) -> Option<UpperCase> {
-        let is_possible = !table.is_empty() && table.len() % 2 == 0 && table.len() <= LETTERS * 2;
+        let is_possible = !table.is_empty() && table.len().is_multiple_of(2) && table.len() <= LETTERS * 2;
         is_possible.then(|| UpperCase(units(table)))
     }
 

@@ -19,8 +19,7 @@ pub(super) fn restore(bytes: &mut [u8], magic: &[u8; 4]) -> Result<(), &'static 
     }
     let start = usize::from(Fields(bytes).le16(4));
     let count = usize::from(Fields(bytes).le16(6));
-    if start % 2 != 0 || count != bytes.len() / STRIDE + 1 || start + count * 2 > STRIDE - 2 + (count - 1) * 2
-    {
+    if !start.is_multiple_of(2) || count != bytes.len() / STRIDE + 1 || start + count * 2 > STRIDE - 2 {
         return Err("its numbers of writes lie in an impossible place");
     }
     let numbers = bytes.get(start..start + count * 2).ok_or("its numbers of writes lie outside")?.to_vec();
@@ -138,7 +137,7 @@ pub(super) mod kind {
 
 impl<'a> Attribute<'a> {
     fn new(bytes: &'a [u8]) -> Option<Attribute<'a>> {
-        if bytes.len() < MIN_ATTRIBUTE || bytes.len() % 8 != 0 {
+        if bytes.len() < MIN_ATTRIBUTE || !bytes.len().is_multiple_of(8) {
             return None;
         }
         let fields = Fields(bytes);

@@ -36,7 +36,7 @@ impl Ntfs {
 
     /// How many bits of a bitmap are not set.
     fn zeroes(&self, number: u64, bitmap: &Stream) -> Result<u64> {
-        if !bitmap.is_solid(self.boot.cluster) {
+        if !bitmap.is_solid(&self.boot) {
             return Err(self.corrupt(number, "a bitmap of what is in use has holes"));
         }
         let mut bytes = Vec::new();

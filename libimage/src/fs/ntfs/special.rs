@@ -10,7 +10,7 @@ use super::super::system::{FsError, Kind, Node, Result};
 use super::inode::{Inode, NUMBER, flag};
 use super::name::{to_utf8, units};
 use super::record::kind;
-use super::{FIRST_USER, Ntfs};
+use super::{FIRST_USER, Ntfs, ROOT};
 use crate::fields::Fields;
 
 /// The largest reparse point, in bytes.
@@ -32,6 +32,10 @@ const LX_DEVICE: &[u8] = b"$LXDEV";
 /// Parts of a path that are looked at.
 const MAX_PARTS: usize = 31;
 const BACKSLASH: u16 = b'\\' as u16;
+const QUESTION: u16 = b'?' as u16;
+const COLON: u16 = b':' as u16;
+const DOT: u16 = b'.' as u16;
+const SLASH: u16 = b'/' as u16;
 
 /// Tags of reparse points.
 mod tag {
@@ -145,11 +149,14 @@ impl Ntfs {
                 let start = 12 + usize::from(fields.le16(0));
                 let target = body.get(start..start + usize::from(fields.le16(2))).ok_or_else(wrong)?;
                 let target = units(target);
-                let is_relative = !matches!(target[..], [] | [BACKSLASH, ..] | [_, 0x3a, ..]);
-                if !is_relative || fields.le32(8) & RELATIVE == 0 {
-                    return absolute();
+                let is_marked = fields.le32(8) & RELATIVE != 0;
+                match target[..] {
+                    [BACKSLASH, BACKSLASH | QUESTION, ..] if is_marked => unknown(),
+                    [] | [BACKSLASH, BACKSLASH | QUESTION, ..] => return absolute(),
+                    _ if !is_marked => unknown(),
+                    [BACKSLASH, ..] | [_, COLON, ..] => return absolute(),
+                    _ => self.relative(inode, target)?.map_or_else(unknown, Nature::Symlink),
                 }
-                self.relative(inode, target)?.map_or_else(unknown, Nature::Symlink)
             }
             tag::JUNCTION => return absolute(),
             _ => unknown(),
@@ -174,64 +181,65 @@ impl Ntfs {
     }
 
     /// The target of a relative link with the letters of each part as they are in its directory, and slashes. `None`
-    /// if there is no such thing.
+    /// if there is no such thing. What comes behind another link, or is a last part of one letter, is not looked at.
     fn relative(&self, inode: &Inode, mut target: Vec<u16>) -> Result<Option<Vec<u8>>> {
-        let aside = || FsError::Unsupported("a symbolic link of Windows has an unusual form".to_owned());
         let mut here = self.parent(inode)?;
         let mut at = 0;
         for _ in 0..MAX_PARTS {
             let rest = target.get(at..).unwrap_or_default();
-            let length = rest.iter().position(|unit| *unit == BACKSLASH).unwrap_or(rest.len());
-            let part = rest.get(..length).unwrap_or_default().to_vec();
-            let end = at + length;
-            let is_last = end == target.len();
-            // What ends with dots is taken otherwise.
-            if part.is_empty()
-                || part.iter().all(|unit| *unit == u16::from(b'.')) && is_last
-                || part.len() == 1 && is_last
-            {
-                return Err(aside());
-            }
-            let mut is_over = is_last;
-            match &part[..] {
-                [0x2e] => {}
-                [0x2e, 0x2e] => here = self.parent(&here)?,
-                _ => {
-                    if !here.record.is_directory() {
-                        return Ok(None);
-                    }
-                    let directory = self.directory(&here)?;
-                    let Some((reference, name)) = self.entry_in_any_case(&directory, &part)? else {
-                        return Ok(None);
-                    };
-                    target.splice(at..end, name);
-                    here = self.inode(reference)?;
-                    let is_link = here.flags & flag::REPARSE != 0;
-                    if is_last && !is_link && here.record.is_directory() != inode.record.is_directory() {
-                        return Ok(None);
-                    }
-                    is_over |= is_link;
-                }
-            }
-            if let Some(separator) = target.get_mut(end) {
-                *separator = u16::from(b'/');
-            }
-            if is_over {
+            if rest.len() < 2 {
                 return Ok(Some(to_utf8(&target)));
             }
+            let Some(directory) = &here else { return Ok(None) };
+            let length = rest.iter().position(|unit| *unit == BACKSLASH);
+            let end = at + length.unwrap_or(rest.len());
+            let part = target.get(at..end).unwrap_or_default().to_vec();
+            let is_last = length.is_none();
+            if let Some(separator) = target.get_mut(end) {
+                *separator = SLASH;
+            }
             at = end + 1;
+            match &part[..] {
+                [DOT] if !is_last => {}
+                [DOT, DOT] if !is_last => here = self.parent(directory)?,
+                _ => {
+                    if !directory.record.is_directory() {
+                        return Ok(None);
+                    }
+                    let found = self.entry_in_any_case(&self.directory(directory)?, &part)?;
+                    let Some((reference, name)) = found else { return Ok(None) };
+                    if let Some(place) =
+                        target.get_mut(end - part.len()..end).filter(|_| name.len() == part.len())
+                    {
+                        place.copy_from_slice(&name);
+                    }
+                    let next = self.inode(reference)?;
+                    let is_link = next.flags & flag::REPARSE != 0;
+                    if is_last && !is_link && next.record.is_directory() != inode.record.is_directory() {
+                        return Ok(None);
+                    }
+                    if is_last || is_link {
+                        return Ok(Some(to_utf8(&target)));
+                    }
+                    here = Some(next);
+                }
+            }
         }
-        Err(aside())
+        Err(FsError::Unsupported("a symbolic link of Windows has very many parts".to_owned()))
     }
 
-    /// The directory in which the first name of something is.
-    fn parent(&self, inode: &Inode) -> Result<Inode> {
+    /// The directory in which the first name of something is; `None` for the root.
+    fn parent(&self, inode: &Inode) -> Result<Option<Inode>> {
+        if inode.number() == ROOT {
+            return Ok(None);
+        }
         let mut parent = None;
         inode.attributes(self, kind::FILE_NAME, None, &mut |attribute| {
             parent = attribute.value.map(|value| Fields(value).le64(0) & NUMBER);
             Ok(ControlFlow::Break(()))
         })?;
-        self.inode(parent.ok_or_else(|| self.corrupt(inode.number(), "it has no name"))?)
+        let parent = parent.ok_or_else(|| self.corrupt(inode.number(), "it has no name"))?;
+        self.inode(parent).map(Some)
     }
 
     /// The permissions of an inode.

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::system::{FsError, Result};
 use super::Ntfs;
+use super::boot::Boot;
 use super::inode::Inode;
 use super::lznt1;
 use super::record::Attribute;
@@ -114,12 +115,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether every byte of it lies on the volume.
-    pub(super) fn is_solid(&self, cluster: u64) -> bool {
+    /// Whether every byte of it lies on the volume, and no more than that has.
+    pub(super) fn is_solid(&self, boot: &Boot) -> bool {
         match &self.data {
             Data::Here(_) => true,
             Data::Clusters { runs, unit, .. } => {
-                unit.is_none() && !runs.has_holes() && self.size <= runs.end().saturating_mul(cluster)
+                let space = boot.place(runs.end().min(boot.clusters));
+                unit.is_none() && !runs.has_holes() && self.size <= space
             }
         }
     }
@@ -144,6 +146,11 @@ impl Ntfs {
     pub(super) fn extent(&self, inode: &Inode, kind: u32, name: &[u8]) -> Result<Option<Extent>> {
         let mut found = None;
         inode.attributes(self, kind, Some(name), &mut |attribute| {
+            if attribute.value.is_none() && attribute.first() != 0 {
+                return Err(
+                    self.corrupt(inode.number(), "the parts of an attribute do not follow each other")
+                );
+            }
             found = Some(Extent::new(attribute));
             Ok(ControlFlow::Break(()))
         })?;
