@@ -115,19 +115,19 @@ mkfs ext2 /dev/md/zones label:zones
 mkfs ext2 /dev/md5
 mkfs ext2 /dev/md/four
 mount /dev/md/mirror /
-fill-pattern abcdefghijklm 20000000 /pattern
+fill-pattern abcdefghijklm 10000000 /pattern
 umount /
 mount /dev/md/zones /
-fill-pattern abcdefghijklm 100000000 /pattern
+fill-pattern abcdefghijklm 33000000 /pattern
 umount /
 mount /dev/md5 /
-fill-pattern abcdefghijklm 35000000 /pattern
+fill-pattern abcdefghijklm 20000000 /pattern
 umount /
 mount /dev/md/four /
-fill-pattern abcdefghijklm 48000000 /pattern
+fill-pattern abcdefghijklm 25000000 /pattern
 umount /
 mount /dev/group/volume /
-fill-pattern abcdefghijklm 36000000 /pattern
+fill-pattern abcdefghijklm 30000000 /pattern
 "#;
 
 /// The contents of what is found on arrays.
@@ -146,9 +146,10 @@ fn arrays() {
     let drives: Vec<&str> = paths.iter().map(String::as_str).collect();
     for (index, drive) in drives.iter().enumerate() {
         let size = match index {
-            6 => 48,
-            7 => 64,
-            _ => 32,
+            2..=4 => 32,
+            5 => 8,
+            6 => 12,
+            _ => 16,
         };
         std::fs::File::create(drive).unwrap().set_len(size << 20).unwrap();
     }

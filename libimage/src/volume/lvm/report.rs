@@ -14,7 +14,7 @@ pub struct GroupReport {
     pub attributes: String,
     /// Of an extent.
     pub extent: u64,
-    /// Extents, and how many of them belong to no volume.
+    /// All its extents.
     pub extents: u64,
     /// Extents that belong to no volume.
     pub free: u64,
@@ -32,7 +32,7 @@ pub struct GroupReport {
     pub sequence: u64,
     /// With commas between them.
     pub tags: String,
-    /// Areas that hold its description, and the least that one of them has left.
+    /// Areas that hold its description.
     pub areas: u64,
     /// The least that one of those areas has left.
     pub area_free: u64,
