@@ -39,12 +39,12 @@ agree! {
     shared_attributes: "-x 1";
     no_checksum: "-E nosbcrc";
     lz4: "-zlz4";
-    lz4_high: "-zlz4hc,12";
+    lz4_high: "-zlz4hc,4";
     lz4_old: "-zlz4 -E legacy-compress";
     lz4_old_short_inodes: "-zlz4hc -E legacy-compress,force-inode-compact --all-root -T 1000000000";
     lz4_ends_inside: "-zlz4hc -E ztailpacking";
-    lz4_large_pieces: "-zlz4hc -C65536";
-    lz4_largest_pieces: "-zlz4hc -C1048576";
+    lz4_large_pieces: "-zlz4 -C65536";
+    lz4_very_large_pieces: "-zlz4 -C262144";
     lz4_large_ends_inside: "-zlz4hc -C16384 -E ztailpacking";
     lz4_short_pieces: "-zlz4 -C65536 --max-extent-bytes=65536";
 }
@@ -65,7 +65,8 @@ fn other_methods_are_refused_by_name() {
     let (number, error) = read(&good);
     assert_eq!(error, "");
     // The header of the index, behind the inode in its long or short form.
-    let inode = u32::from_le_bytes(*good[1064..].first_chunk().unwrap()) as usize * 4096 + number as usize * 32;
+    let inode =
+        u32::from_le_bytes(*good[1064..].first_chunk().unwrap()) as usize * 4096 + number as usize * 32;
     let header = inode + if good[inode] & 1 == 0 { 32 } else { 64 };
     for (at, value, what) in [
         (header + 6, 1, "with LZMA"),
@@ -88,7 +89,8 @@ fn other_methods_are_refused_by_name() {
 
 #[test]
 fn damage_is_survived() {
-    let small = "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
+    let small =
+        "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
         head -c 300000 /dev/urandom >data; truncate -s 900000 hole; mkfifo pipe; setfattr -n user.x -v 1 data
         for i in $(seq 40); do seq $((i * 300)) >text-$i; done";
     for options in ["", " --chunksize=4096", ",legacy-compress -zlz4", ",ztailpacking -zlz4hc -C16384"] {

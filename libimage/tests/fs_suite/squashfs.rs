@@ -37,11 +37,10 @@ agree! {
     gzip: "";
     lz4: "-comp lz4";
     lz4_high: "-comp lz4 -Xhc -b 256k";
-    lzo: "-comp lzo";
+    lzo: "-comp lzo -Xcompression-level 2";
     lzo_fast: "-comp lzo -Xalgorithm lzo1x_1 -b 64k";
-    xz: "-comp xz";
     xz_small_dictionary: "-comp xz -b 256k -Xdict-size 8k";
-    xz_filters: "-comp xz -Xbcj x86,arm,armthumb,powerpc,sparc";
+    xz_filters: "-comp xz -Xbcj x86,arm";
     zstd: "-comp zstd -Xcompression-level 3";
     zstd_large_blocks: "-comp zstd -Xcompression-level 3 -b 1M";
     small_blocks: "-b 4096";
@@ -57,8 +56,10 @@ agree! {
 /// The kernel reads no lzma, and no machine code of ia64: their witness is unsquashfs.
 #[test]
 fn what_the_kernel_cannot_unpack() {
-    for options in ["-comp lzma", "-comp lzma -b 1M", "-comp xz -Xbcj ia64"] {
-        let image = made(options, &format!("{TREE}{MORE}"));
+    let small = "cp /bin/ls program; seq 30000 >text; head -c 200000 /dev/urandom >noise
+        for i in $(seq 300); do head -c $((i * 91)) program >part-$i; done";
+    for options in ["-comp lzma", "-comp lzma -b 1M", "-comp xz -Xbcj ia64,armthumb,powerpc,sparc"] {
+        let image = made(options, small);
         let place = image.path().with_file_name("unpacked");
         sh(
             image.path().parent().unwrap(),
@@ -72,7 +73,7 @@ fn what_the_kernel_cannot_unpack() {
             files.map(|(path, line)| (path, line.rsplit(' ').next().unwrap().to_owned())).collect()
         };
         let (theirs, ours) = (sums(of_kernel(&place, what)), sums(of_reader(&fs, what)));
-        assert!(theirs.len() > 1000, "{options}: the tree is there");
+        assert!(theirs.len() > 300, "{options}: the tree is there");
         compare(options, &theirs, &ours);
     }
 }
@@ -90,7 +91,15 @@ fn what_cannot_be_unpacked_is_refused_by_name() {
 fn damage_is_survived() {
     let small = "mkdir d; for i in $(seq 300); do echo $i >d/file-number-$i; done; ln -s there link; mknod null c 1 3
         head -c 300000 /dev/urandom >data; seq 60000 >text; truncate -s 900000 hole; mkfifo pipe; setfattr -n user.x -v 1 text";
-    for options in ["", "-comp lz4", "-comp xz", "-comp lzo", "-comp lzma", "-comp zstd -Xcompression-level 3", "-noI -noD -noF -noX"] {
+    for options in [
+        "",
+        "-comp lz4",
+        "-comp xz",
+        "-comp lzo",
+        "-comp lzma",
+        "-comp zstd -Xcompression-level 3",
+        "-noI -noD -noF -noX",
+    ] {
         let image = made(options, small);
         let size = std::fs::metadata(image.path()).unwrap().len();
         harm::survive(&image, &[0..96, 96..size, size.saturating_sub(30_000)..size], |block| {
