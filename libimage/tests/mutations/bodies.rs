@@ -172,7 +172,7 @@ pub fn disk(bytes: &[u8]) -> bool {
 }
 
 /// Disks of 8 MiB whose parts that are not empty follow each other, see [`unrolled`]: what volumes lie on them. There
-/// may be parts of a second disk: a group of volumes or an array on both.
+/// may be parts of a second disk: a group of volumes on both.
 pub fn volumes(bytes: &[u8]) -> bool {
     let both = unrolled(bytes, 16 << 20);
     let half = |at: u64| -> Arc<dyn Block> {
@@ -239,9 +239,9 @@ pub fn ext4(bytes: &[u8]) -> bool {
     file_system(Memory::from_bytes(bytes), Ext4::open)
 }
 
-/// FAT.
+/// FAT on 34 MiB, see [`unrolled`].
 pub fn fat(bytes: &[u8]) -> bool {
-    file_system(Memory::from_bytes(bytes), Fat::open)
+    file_system(unrolled(bytes, 34 << 20), Fat::open)
 }
 
 /// ISO 9660.
