@@ -191,7 +191,8 @@ pub fn volumes(bytes: &[u8]) -> bool {
                 let Ok(opened) = group.open(&logical.name) else { continue };
                 let mut buf = vec![0; opened.size().min(1 << 16) as usize];
                 let _ = opened.read_at(&mut buf, 0);
-                let _ = opened.read_at(&mut buf, opened.size() - buf.len() as u64);
+                let last = opened.size() - buf.len() as u64;
+                let _ = opened.read_at(&mut buf, last);
             }
         }
     }
