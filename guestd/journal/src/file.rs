@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use crate::unpack::{lz4, xz, zstd};
@@ -45,6 +46,11 @@ const ENTRY_ARRAY: u8 = 6;
 
 /// The largest object, and the largest value once it is unpacked.
 pub(crate) const MAX_OBJECT: u64 = 64 << 20;
+
+/// Bytes of an entry before its items.
+const HEAD: usize = 64;
+/// Bytes of an array that are read at a time: a multiple of every item.
+const PIECE: u64 = 16 << 10;
 
 /// An open file.
 pub(crate) struct JournalFile<S> {
@@ -108,8 +114,8 @@ impl<S: Source> JournalFile<S> {
         })
     }
 
-    /// An object with its header, of the type that is expected there.
-    fn object(&self, place: u64, kind: u8) -> io::Result<Vec<u8>> {
+    /// The size of the object of the type that is expected at a place, checked against the file.
+    fn object_head(&self, place: u64, kind: u8) -> io::Result<u64> {
         let mut header = [0; 16];
         if !place.is_multiple_of(8) || place < 208 {
             return Err(broken("an object at an impossible place"));
@@ -120,6 +126,12 @@ impl<S: Source> JournalFile<S> {
         if header.first() != Some(&kind) || !(16..=MAX_OBJECT).contains(&size) || !fits {
             return Err(broken("an object of an impossible type or size"));
         }
+        Ok(size)
+    }
+
+    /// An object with its header, of the type that is expected there.
+    fn object(&self, place: u64, kind: u8) -> io::Result<Vec<u8>> {
+        let size = self.object_head(place, kind)?;
         let mut object = vec![0; usize::try_from(size).map_err(io::Error::other)?];
         self.file.read_at(&mut object, place)?;
         Ok(object)
@@ -137,7 +149,7 @@ impl<S: Source> JournalFile<S> {
 
     /// What orders the entry at a place.
     pub(crate) fn head(&self, place: u64) -> io::Result<EntryHead> {
-        let mut head = [0; 64];
+        let mut head = [0; HEAD];
         self.file.read_at(&mut head, place)?;
         if head.first() != Some(&ENTRY) {
             return Err(broken("there is no entry"));
@@ -154,11 +166,16 @@ impl<S: Source> JournalFile<S> {
 
     /// The entries in order, up to the first that cannot be read.
     pub(crate) fn entries(&self) -> impl Iterator<Item = EntryHead> + '_ {
+        let (array, items) = (0, 0..0);
+        // However many the header promises: each takes up its space.
+        let left = self.entries.min(self.length / HEAD as u64);
         Entries {
             file: self,
+            array,
             next_array: self.first_array,
-            items: Vec::new().into_iter(),
-            left: self.entries,
+            items,
+            piece: Vec::new().into_iter(),
+            left,
         }
     }
 
@@ -186,10 +203,38 @@ impl<S: Source> JournalFile<S> {
 
 struct Entries<'a, S> {
     file: &'a JournalFile<S>,
+    /// The array that is being read, and the one after it.
+    array: u64,
     next_array: u64,
-    items: std::vec::IntoIter<u64>,
-    /// How many the header promises: arrays have room for more, and may lead in circles.
+    /// Where its items are that were not read yet, and those that were.
+    items: Range<u64>,
+    piece: std::vec::IntoIter<u64>,
+    /// How many there can be: arrays have room for more.
     left: u64,
+}
+
+impl<S: Source> Entries<'_, S> {
+    /// Goes to the next array. They are only ever added at the end of a file, so that none leads back.
+    fn advance(&mut self) -> Option<()> {
+        let place = Some(self.next_array).filter(|next| *next > self.array)?;
+        let size = self.file.object_head(place, ENTRY_ARRAY).ok()?;
+        let mut next = [0; 8];
+        self.file.file.read_at(&mut next, place.checked_add(16)?).ok()?;
+        self.array = place;
+        self.next_array = u64::from_le_bytes(next);
+        self.items = place.checked_add(24)?..place.checked_add(size)?;
+        (!self.items.is_empty()).then_some(())
+    }
+
+    /// Reads the next items of the array.
+    fn read(&mut self) -> Option<()> {
+        let length = self.items.end.checked_sub(self.items.start)?.min(PIECE);
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        self.file.file.read_at(&mut bytes, self.items.start).ok()?;
+        self.items.start = self.items.start.checked_add(length)?;
+        self.piece = self.file.numbers(&bytes, 0, 8).into_iter();
+        Some(())
+    }
 }
 
 impl<S: Source> Iterator for Entries<'_, S> {
@@ -198,17 +243,11 @@ impl<S: Source> Iterator for Entries<'_, S> {
     fn next(&mut self) -> Option<EntryHead> {
         self.left = self.left.checked_sub(1)?;
         loop {
-            match self.items.next() {
+            match self.piece.next() {
                 Some(0) => return None,
                 Some(place) => return self.file.head(place).ok(),
-                None => {
-                    let array = self.file.object(self.next_array, ENTRY_ARRAY).ok()?;
-                    self.next_array = word(&array, 16).ok()?;
-                    self.items = self.file.numbers(&array, 24, 8).into_iter();
-                    if self.items.len() == 0 {
-                        return None;
-                    }
-                }
+                None if self.items.is_empty() => self.advance()?,
+                None => self.read()?,
             }
         }
     }

@@ -21,6 +21,9 @@ use std::io;
 /// How long values may be before they are cut, unless the user says otherwise.
 pub const THRESHOLD: u64 = 64 << 10;
 
+/// Entries that are put in order: journals of 8 GiB, with room.
+const MAX_ENTRIES: usize = 16 << 20;
+
 /// How deep directories of journals are: one per machine.
 pub const DEPTH: usize = 1;
 
@@ -67,7 +70,7 @@ impl<S: Source> Journal<S> {
             files.into_iter().filter_map(|file| JournalFile::new(file).ok()).collect();
         let mut entries = Vec::new();
         let mut lists: Vec<_> = files.iter().map(|file| file.entries().peekable()).collect();
-        loop {
+        while entries.len() < MAX_ENTRIES {
             let mut first: Option<(usize, EntryHead)> = None;
             for (index, list) in lists.iter_mut().enumerate() {
                 if let Some(head) = list.peek()
@@ -176,4 +179,56 @@ fn order(one: &EntryHead, other: &EntryHead) -> Ordering {
         one.realtime.cmp(&other.realtime)
     };
     by_clock.then(one.realtime.cmp(&other.realtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bytes(Vec<u8>);
+
+    impl Source for Bytes {
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+            let from = self.0.get(offset as usize..).and_then(|rest| rest.get(..into.len()));
+            into.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+    }
+
+    /// A file of one array with two entries, and the number of entries that its header claims.
+    fn file(next_array: u64, entries: u64) -> Bytes {
+        let mut bytes = vec![0; 368];
+        let mut put = |at: usize, value: &[u8]| {
+            if let Some(place) = bytes.get_mut(at..at + value.len()) {
+                place.copy_from_slice(value);
+            }
+        };
+        put(0, b"LPKSHHRH");
+        for (at, number) in [
+            (152, entries),
+            (176, 208),
+            (208 + 8, 40),
+            (208 + 16, next_array),
+            (208 + 24, 304),
+            (208 + 32, 304),
+        ] {
+            put(at, &number.to_le_bytes());
+        }
+        put(208, &[6]);
+        put(304, &[3]);
+        Bytes(bytes)
+    }
+
+    #[test]
+    fn arrays_that_lead_back_end() {
+        for (next, entries, found) in
+            [(0, 2, 2), (208, u64::MAX, 2), (200, u64::MAX, 2), (0, 1, 1), (0, 0, 0)]
+        {
+            assert_eq!(Journal::new(vec![file(next, entries)]).skip(i64::MAX), found, "{next} {entries}");
+        }
+    }
 }

@@ -39,12 +39,12 @@ agree! {
     shared_attributes: "-x 1";
     no_checksum: "-E nosbcrc";
     lz4: "-zlz4";
-    lz4_high: "-zlz4hc,12";
+    lz4_high: "-zlz4hc,4";
     lz4_old: "-zlz4 -E legacy-compress";
     lz4_old_short_inodes: "-zlz4hc -E legacy-compress,force-inode-compact --all-root -T 1000000000";
     lz4_ends_inside: "-zlz4hc -E ztailpacking";
-    lz4_large_pieces: "-zlz4hc -C65536";
-    lz4_largest_pieces: "-zlz4hc -C1048576";
+    lz4_large_pieces: "-zlz4 -C65536";
+    lz4_very_large_pieces: "-zlz4 -C262144";
     lz4_large_ends_inside: "-zlz4hc -C16384 -E ztailpacking";
     lz4_short_pieces: "-zlz4 -C65536 --max-extent-bytes=65536";
 }

@@ -37,11 +37,10 @@ agree! {
     gzip: "";
     lz4: "-comp lz4";
     lz4_high: "-comp lz4 -Xhc -b 256k";
-    lzo: "-comp lzo";
+    lzo: "-comp lzo -Xcompression-level 2";
     lzo_fast: "-comp lzo -Xalgorithm lzo1x_1 -b 64k";
-    xz: "-comp xz";
     xz_small_dictionary: "-comp xz -b 256k -Xdict-size 8k";
-    xz_filters: "-comp xz -Xbcj x86,arm,armthumb,powerpc,sparc";
+    xz_filters: "-comp xz -Xbcj x86,arm";
     zstd: "-comp zstd -Xcompression-level 3";
     zstd_large_blocks: "-comp zstd -Xcompression-level 3 -b 1M";
     small_blocks: "-b 4096";
@@ -57,8 +56,10 @@ agree! {
 /// The kernel reads no lzma, and no machine code of ia64: their witness is unsquashfs.
 #[test]
 fn what_the_kernel_cannot_unpack() {
-    for options in ["-comp lzma", "-comp lzma -b 1M", "-comp xz -Xbcj ia64"] {
-        let image = made(options, &format!("{TREE}{MORE}"));
+    let small = "cp /bin/ls program; seq 30000 >text; head -c 200000 /dev/urandom >noise
+        for i in $(seq 300); do head -c $((i * 91)) program >part-$i; done";
+    for options in ["-comp lzma", "-comp lzma -b 1M", "-comp xz -Xbcj ia64,armthumb,powerpc,sparc"] {
+        let image = made(options, small);
         let place = image.path().with_file_name("unpacked");
         sh(
             image.path().parent().unwrap(),
@@ -72,7 +73,7 @@ fn what_the_kernel_cannot_unpack() {
             files.map(|(path, line)| (path, line.rsplit(' ').next().unwrap().to_owned())).collect()
         };
         let (theirs, ours) = (sums(of_kernel(&place, what)), sums(of_reader(&fs, what)));
-        assert!(theirs.len() > 1000, "{options}: the tree is there");
+        assert!(theirs.len() > 300, "{options}: the tree is there");
         compare(options, &theirs, &ours);
     }
 }

@@ -19,22 +19,41 @@ use libimage::filter::undo;
 use libimage::format::luks::Luks;
 use libimage::format::qcow2::{Amendment, Fix, OpenOptions, Qcow2, StreamReader};
 use libimage::format::{Format, probe};
+use libimage::fs::btrfs::Btrfs;
+use libimage::fs::detect;
+use libimage::fs::erofs::Erofs;
+use libimage::fs::exfat::ExFat;
+use libimage::fs::ext4::Ext4;
+use libimage::fs::fat::Fat;
+use libimage::fs::iso9660::Iso;
+use libimage::fs::squashfs::Squashfs;
+use libimage::fs::system::FileSystem;
+use libimage::fs::xfs::Xfs;
 use libimage::job::delta;
 use libimage::job::progress::Silent;
 use libimage::open::{Context, Driver, Image};
 use libimage::spec::{Objects, Spec, json, object_help, split_commas};
 use libimage::storage::Memory;
-use libimage::{Block, Error, Preallocation, units};
+use libimage::{Block, Error, Preallocation, units, volume};
 
 /// A parser's function.
 pub type Body = fn(&[u8]) -> bool;
 
 /// All of them, by the names of the fuzz targets.
-pub const ALL: [(&str, Body); 8] = [
+pub const ALL: [(&str, Body); 17] = [
     ("qcow2", qcow2),
     ("stream", stream),
     ("luks", luks),
     ("disk", disk),
+    ("volumes", volumes),
+    ("btrfs", btrfs),
+    ("erofs", erofs),
+    ("exfat", exfat),
+    ("ext4", ext4),
+    ("fat", fat),
+    ("iso9660", iso9660),
+    ("squashfs", squashfs),
+    ("xfs", xfs),
     ("audit", look),
     ("delta", patch),
     ("undo", take_back),
@@ -150,6 +169,111 @@ pub fn luks(bytes: &[u8]) -> bool {
 pub fn disk(bytes: &[u8]) -> bool {
     let disk: Arc<dyn Block> = Arc::new(Memory::from_bytes(bytes));
     walk::disk(&disk, 500).1
+}
+
+/// Disks of 8 MiB whose parts that are not empty follow each other, see [`unrolled`]: what volumes lie on them. There
+/// may be parts of a second disk: a group of volumes on both.
+pub fn volumes(bytes: &[u8]) -> bool {
+    let both = unrolled(bytes, 16 << 20);
+    let half = |at: u64| -> Arc<dyn Block> {
+        let mut half = vec![0; 8 << 20];
+        both.read_at(&mut half, at).expect("memory can be read");
+        Arc::new(Memory::from_bytes(&half))
+    };
+    let disks = [half(0), half(8 << 20)];
+    let mut understood = disks.iter().any(|disk| matches!(volume::partitions(disk), Ok(Some(_))));
+    for disk in &disks {
+        understood |= matches!(detect(&**disk), Ok(Some(_)));
+    }
+    if let Ok(groups) = volume::lvm::Groups::read(&disks) {
+        for group in groups.all() {
+            for logical in group.logical_volumes() {
+                let Ok(opened) = group.open(&logical.name) else { continue };
+                let mut buf = vec![0; opened.size().min(1 << 16) as usize];
+                let _ = opened.read_at(&mut buf, 0);
+                let last = opened.size() - buf.len() as u64;
+                let _ = opened.read_at(&mut buf, last);
+            }
+        }
+    }
+    understood
+}
+
+/// A file system on a device: all that can be read of it.
+fn file_system<F: FileSystem>(
+    device: Memory,
+    open: impl FnOnce(Arc<dyn Block>) -> libimage::fs::system::Result<F>,
+) -> bool {
+    open(Arc::new(device)).is_ok_and(|fs| {
+        walk::tree(&fs, 200);
+        true
+    })
+}
+
+/// btrfs on 16 MiB, see [`unrolled`], with nodes of 4 KiB. Checksums are put right first.
+pub fn btrfs(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    for part in bytes.chunks_exact_mut(PART) {
+        let node = part.split_at_mut(PART_HEADER).1;
+        let sum = crc32c::crc32c(&node[32..]);
+        node[..4].copy_from_slice(&sum.to_le_bytes());
+    }
+    file_system(unrolled(&bytes, 16 << 20), |device| Btrfs::open(device, &Vec::new))
+}
+
+/// erofs. A checksum of the superblock is not asked for.
+pub fn erofs(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    if let Some(flags) = bytes.get_mut(1024 + 8) {
+        *flags &= !1;
+    }
+    file_system(Memory::from_bytes(&bytes), Erofs::open)
+}
+
+/// exFAT.
+pub fn exfat(bytes: &[u8]) -> bool {
+    file_system(Memory::from_bytes(bytes), ExFat::open)
+}
+
+/// ext2, ext3, ext4.
+pub fn ext4(bytes: &[u8]) -> bool {
+    file_system(Memory::from_bytes(bytes), Ext4::open)
+}
+
+/// FAT on 34 MiB, see [`unrolled`].
+pub fn fat(bytes: &[u8]) -> bool {
+    file_system(unrolled(bytes, 34 << 20), Fat::open)
+}
+
+/// ISO 9660.
+pub fn iso9660(bytes: &[u8]) -> bool {
+    file_system(Memory::from_bytes(bytes), Iso::open)
+}
+
+/// squashfs.
+pub fn squashfs(bytes: &[u8]) -> bool {
+    file_system(Memory::from_bytes(bytes), Squashfs::open)
+}
+
+/// xfs on 32 MiB, see [`unrolled`]; of version 4, which has no checksums.
+pub fn xfs(bytes: &[u8]) -> bool {
+    file_system(unrolled(bytes, 32 << 20), Xfs::open)
+}
+
+/// Bytes of a part of a sparse device: its number, and 4 KiB.
+const PART: usize = PART_HEADER + 4096;
+const PART_HEADER: usize = 4;
+
+/// A device of `size` bytes of whose parts only those were kept that are not empty, each behind its number.
+fn unrolled(bytes: &[u8], size: u64) -> Memory {
+    let device = Memory::new(size);
+    for part in bytes.chunks_exact(PART) {
+        let (number, content) = part.split_at(PART_HEADER);
+        let number = number.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        // What belongs nowhere is left out.
+        let _ = device.write_at(content, u64::from(number) * 4096);
+    }
+    device
 }
 
 /// An upload: what it is, what it could be taken for, and whether it is safe.

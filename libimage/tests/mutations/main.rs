@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "the fuzz targets are another crate")]
 
 mod bodies;
+mod file_systems;
 mod seeds;
 
 use std::path::{Path, PathBuf};
@@ -130,6 +131,15 @@ targets! {
     stream 3000
     luks 1500
     disk 1000
+    volumes 300
+    btrfs 400
+    erofs 800
+    exfat 400
+    ext4 600
+    fat 600
+    iso9660 600
+    squashfs 1200
+    xfs 400
     audit 1500
     delta 2000
     undo 2000

@@ -22,7 +22,7 @@ pub struct Seed {
     pub good: bool,
 }
 
-fn good(name: &str, bytes: Vec<u8>) -> Seed {
+pub(crate) fn good(name: &str, bytes: Vec<u8>) -> Seed {
     Seed { name: name.to_owned(), bytes, good: true }
 }
 
@@ -36,12 +36,13 @@ pub fn of(target: &str) -> Vec<Seed> {
         "audit" => uploads(),
         "delta" => deltas(),
         "undo" => undo_files(),
-        _ => texts(),
+        "options" => texts(),
+        other => crate::file_systems::of(other),
     }
 }
 
 /// What a shell command leaves in the file `image`.
-fn made(command: &str) -> Vec<u8> {
+pub(crate) fn made(command: &str) -> Vec<u8> {
     let room = tempfile::tempdir().unwrap();
     let output = Command::new("sh").args(["-ec", command]).current_dir(room.path()).output().unwrap();
     assert!(output.status.success(), "{command}: {output:?}");

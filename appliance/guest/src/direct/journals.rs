@@ -19,9 +19,9 @@ use super::{Refusal, Served, aside};
 /// Bytes that are read from a file at a time: objects are small, and those that are wanted lie close to each other.
 const PAGE: u64 = 16 << 10;
 /// Pages of a file that are kept.
-const PAGES: usize = 64;
-/// Journals of a directory that are opened; each may keep some memory.
-const MAX_FILES: usize = 4096;
+const PAGES: usize = 8;
+/// Journals that are opened; with what is kept of each, 128 MiB of memory.
+const MAX_FILES: usize = 1024;
 
 /// The journal that is open.
 pub(super) struct OpenJournal {

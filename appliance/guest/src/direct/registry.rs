@@ -87,6 +87,8 @@ pub(super) fn answer(vfs: &Vfs, registry: &mut Option<Registry>, call: &Call) ->
 
 /// A hive from its file.
 fn read(vfs: &Vfs, path: &GuestString) -> Served<Hive> {
+    // Nothing can be said of any file before something is mounted.
+    vfs.resolve(b"/", true)?;
     let opened = open(vfs, path).and_then(|found| Ok((found.size()?, found)));
     let (size, found) = opened.map_err(|refusal| match refusal {
         Refusal::Failure(failure) => no_file(failure).into(),

@@ -73,7 +73,7 @@ mod tests {
     fn what_others_pack_is_unpacked() {
         same_as_lz4_flex(&[7; 70_000]);
         same_as_lz4_flex(
-            &(0..90_000_u32).flat_map(|n| (n / 3 * 0x9e37 >> 5).to_le_bytes()).collect::<Vec<_>>(),
+            &(0..90_000_u32).flat_map(|n| ((n / 3 * 0x9e37) >> 5).to_le_bytes()).collect::<Vec<_>>(),
         );
         same_as_lz4_flex("ab".repeat(3000).as_bytes());
         same_as_lz4_flex(b"short");
