@@ -3,7 +3,7 @@
 //! The disk is read and written past the page cache, so what is there is what the host sees. A piece of the
 //! agent's is either free, or held by the one who fills it, or with the host.
 
-use guestd_api::exchange::{PIECE, SECTOR, SERIAL, TO_HOST, offset};
+use guestd_api::exchange::{PIECE, SECTOR, SERIAL, SLOT, SLOTS, TO_HOST, offset, slot_offset};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -68,6 +68,24 @@ impl Exchange {
     pub(crate) fn take(&self, piece: u32, buffer: &mut Aligned, length: usize) -> io::Result<()> {
         self.disk.read_exact_at(buffer.sectors(length), offset(piece))
     }
+
+    /// Fills a slot that the host has lent with the first `length` bytes of a buffer.
+    pub(crate) fn fill_slot(&self, slot: u32, buffer: &mut Aligned, length: usize) -> io::Result<()> {
+        self.disk.write_all_at(buffer.sectors(lent(slot, length)?), slot_offset(slot))
+    }
+
+    /// Takes the first `length` bytes of a slot that the host has lent into a buffer.
+    pub(crate) fn take_slot(&self, slot: u32, buffer: &mut Aligned, length: usize) -> io::Result<()> {
+        self.disk.read_exact_at(buffer.sectors(lent(slot, length)?), slot_offset(slot))
+    }
+}
+
+/// The length, if there is such a slot and it has so many bytes.
+fn lent(slot: u32, length: usize) -> io::Result<usize> {
+    match slot < SLOTS && length <= SLOT {
+        true => Ok(length),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no such slot")),
+    }
 }
 
 /// The node of the disk with the serial.
@@ -78,30 +96,41 @@ pub(crate) fn node() -> Option<PathBuf> {
     Some(Path::new("/dev").join(disk.file_name()))
 }
 
-/// Room for one piece at an address that a disk can be read to directly.
+/// Room at an address that a disk can be read to directly.
 #[derive(Debug)]
 pub(crate) struct Aligned {
     room: Vec<u8>,
     start: usize,
+    length: usize,
 }
 
 impl Aligned {
+    /// Room for one piece.
     pub(crate) fn new() -> Self {
-        const PAGE: usize = 4096;
-        let room = vec![0; PIECE + PAGE];
-        let start = room.as_ptr().align_offset(PAGE).min(PAGE);
-        Aligned { room, start }
+        Aligned::of(PIECE)
     }
 
-    /// The piece's bytes.
+    /// Room for one slot.
+    pub(crate) fn for_slot() -> Self {
+        Aligned::of(SLOT)
+    }
+
+    fn of(length: usize) -> Self {
+        const PAGE: usize = 4096;
+        let room = vec![0; length.saturating_add(PAGE)];
+        let start = room.as_ptr().align_offset(PAGE).min(PAGE);
+        Aligned { room, start, length }
+    }
+
+    /// The bytes of the piece or slot.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        let end = self.start.saturating_add(PIECE);
+        let end = self.start.saturating_add(self.length);
         self.room.get_mut(self.start..end).unwrap_or_default()
     }
 
     /// The sectors that so many bytes lie in.
     fn sectors(&mut self, length: usize) -> &mut [u8] {
-        let end = length.min(PIECE).next_multiple_of(SECTOR);
+        let end = length.min(self.length).next_multiple_of(SECTOR);
         self.bytes().get_mut(..end).unwrap_or_default()
     }
 }
@@ -127,5 +156,15 @@ mod tests {
         exchange.take(piece, &mut to, 1024).unwrap();
         assert_eq!(to.bytes()[..1000], [7; 1000]);
         assert_eq!(to.bytes()[1000..1024], [0; 24]);
+
+        let (mut from, mut to) = (Aligned::for_slot(), Aligned::for_slot());
+        from.bytes().fill(3);
+        exchange.fill_slot(SLOTS - 1, &mut from, SLOT).unwrap();
+        exchange.take_slot(SLOTS - 1, &mut to, SLOT).unwrap();
+        assert_eq!(to.bytes(), from.bytes());
+        for (slot, length) in [(SLOTS, 1), (0, SLOT + 1)] {
+            assert!(exchange.fill_slot(slot, &mut from, length).is_err());
+            assert!(exchange.take_slot(slot, &mut to, length).is_err());
+        }
     }
 }

@@ -162,6 +162,7 @@ pub struct Running {
     backend: &'static str,
     client: Client,
     mount_port: UnixStream,
+    exchange: Arc<dyn Block>,
     machine: Mutex<Box<dyn Machine>>,
     /// After the machine, which uses it.
     _network: Option<Passt>,
@@ -219,10 +220,11 @@ pub fn launch(disks: Vec<Disk>, settings: Settings, notice: &dyn Fn(Notice<'_>))
     let mut machine = backend.launch(spec)?;
     let silent = |e: io::Error| Error::Silent { backend: backend.name(), source: e.into() };
     let (stream, mount_port) = (machine.rpc().map_err(silent)?, machine.mount_port().map_err(silent)?);
-    match Client::with_exchange(stream, exchange) {
+    match Client::with_exchange(stream, Arc::clone(&exchange)) {
         Ok(client) => {
             let machine = Mutex::new(machine);
-            Ok(Running { backend: backend.name(), client, mount_port, machine, _network: passt })
+            let backend = backend.name();
+            Ok(Running { backend, client, mount_port, exchange, machine, _network: passt })
         }
         Err(error) => {
             // If it died, how it died says more than that it does not answer.
@@ -385,6 +387,11 @@ impl Running {
     /// When there are too many open files.
     pub fn mount_port(&self) -> io::Result<UnixStream> {
         self.mount_port.try_clone()
+    }
+
+    /// The exchange, whose slots belong to whoever serves mounts on the host ([`guestd_api::exchange`]).
+    pub fn exchange(&self) -> Arc<dyn Block> {
+        Arc::clone(&self.exchange)
     }
 
     /// What the guest's kernel has said.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use appliance_engine::launch::{self, Choice, Notice};
 use guestd_api::prelude::*;
 use guestd_api::{Call, Error, Failure, Result, Value};
+use libimage::Block;
 use libimage::error::describe;
 
 use crate::direct::MountedSystem;
@@ -190,11 +191,11 @@ impl Guest {
         Ok(systems)
     }
 
-    /// The port of the appliance over which the guest is mounted on the host.
-    pub(crate) fn mount_port(&self) -> std::io::Result<std::os::unix::net::UnixStream> {
+    /// What the guest is mounted on the host over: a port of the appliance, and its exchange.
+    pub(crate) fn mount_port(&self) -> std::io::Result<(std::os::unix::net::UnixStream, Arc<dyn Block>)> {
         let served = self.served.borrow();
         match served.as_ref().and_then(|served| served.running()) {
-            Some(running) => running.mount_port(),
+            Some(running) => Ok((running.mount_port()?, running.exchange())),
             None => Err(std::io::Error::other("no appliance runs")),
         }
     }
@@ -277,7 +278,12 @@ impl Guest {
         self.served.replace(Some(Rc::new(Served::new(drives, self.how.get(), settings))));
     }
 
-    fn tell(&self, notice: Notice<'_>) {
+    /// Whether no appliance may be started.
+    pub(crate) fn is_direct_only(&self) -> bool {
+        self.how.get() == How::DirectOnly
+    }
+
+    pub(crate) fn tell(&self, notice: Notice<'_>) {
         let verbose = self.config.borrow().verbose;
         if let Some(hear) = &self.notice {
             hear(notice, verbose);

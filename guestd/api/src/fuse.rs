@@ -1,8 +1,9 @@
 //! The kernel's protocol for file systems in user space, as far as mounts of guests speak it.
 //!
 //! The kernel of the host asks, the agent answers with what the kernel of the appliance says, and the program
-//! between them passes requests and answers on as they are. Numbers have the byte order of the machine. Names
-//! follow `include/uapi/linux/fuse.h`.
+//! between them passes requests and answers on as they are, except that much data goes through the exchange
+//! ([`crate::exchange`]) and not over the port. Numbers have the byte order of the machine. Names follow
+//! `include/uapi/linux/fuse.h`.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -66,6 +67,12 @@ pub mod op {
     pub const SYNCFS: u32 = 50;
     pub const TMPFILE: u32 = 51;
     pub const STATX: u32 = 52;
+
+    /// A read whose data goes through a slot of the exchange: [`super::ReadIn`], then [`super::SlotIn`]. Its answer
+    /// is [`super::SlotOut`]. The kernel knows nothing of this one and the next.
+    pub const READ_SLOT: u32 = 0x4457_0001;
+    /// A write whose data lies in a slot of the exchange: [`super::WriteIn`], then [`super::SlotIn`].
+    pub const WRITE_SLOT: u32 = 0x4457_0002;
 }
 
 /// What the two ends agree on in the beginning; from bit 32 on in the second word.
@@ -222,6 +229,12 @@ messages! {
 
     /// How much was written.
     struct WriteOut { size: u32, padding: u32 }
+
+    /// The slot of the exchange that is lent with a request.
+    struct SlotIn { slot: u32, padding: u32 }
+
+    /// How many bytes were put into it.
+    struct SlotOut { size: u32, padding: u32 }
 
     /// What `statfs` says.
     struct StatfsOut {

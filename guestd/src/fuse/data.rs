@@ -44,12 +44,19 @@ impl Tree {
 
     pub(super) fn read(&self, request: &mut Request<'_>, answer: &mut Answer) -> Done {
         let wanted: ReadIn = request.take()?;
-        let file = self.open_file(wanted.fh, request.header.nodeid, OFlags::RDONLY)?;
-        let size = wanted.size.min(MAX_WRITE) as usize;
         let bytes = answer.bytes();
-        bytes.resize(OUT_HEADER + size, 0);
+        bytes.resize(OUT_HEADER + wanted.size.min(MAX_WRITE) as usize, 0);
+        let room = bytes.get_mut(OUT_HEADER..).unwrap_or_default();
+        let done = self.read_into(request.header.nodeid, &wanted, room)?;
+        bytes.truncate(OUT_HEADER + done);
+        Ok(())
+    }
+
+    /// Reads what is wanted, as far as there is room; how much it was.
+    pub(super) fn read_into(&self, node: u64, wanted: &ReadIn, room: &mut [u8]) -> Result<usize, Errno> {
+        let file = self.open_file(wanted.fh, node, OFlags::RDONLY)?;
         let mut done = 0;
-        while let Some(rest) = bytes.get_mut(OUT_HEADER + done..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = room.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match rustix::io::pread(&*file, rest, wanted.offset.saturating_add(done as u64)) {
                 Ok(0) => break,
                 Ok(count) => done += count,
@@ -58,14 +65,18 @@ impl Tree {
                 Err(error) => return Err(error),
             }
         }
-        bytes.truncate(OUT_HEADER + done);
-        Ok(())
+        Ok(done)
     }
 
     pub(super) fn write(&self, request: &mut Request<'_>, answer: &mut Answer) -> Done {
         let wanted: WriteIn = request.take()?;
         let data = request.bytes(wanted.size)?;
-        let file = self.open_file(wanted.fh, request.header.nodeid, OFlags::RDWR)?;
+        self.write_from(request.header.nodeid, &wanted, data, answer)
+    }
+
+    /// Writes data where it is wanted, and answers how much.
+    pub(super) fn write_from(&self, node: u64, wanted: &WriteIn, data: &[u8], answer: &mut Answer) -> Done {
+        let file = self.open_file(wanted.fh, node, OFlags::RDWR)?;
         if wanted.write_flags & WRITE_KILL_SUIDGID != 0 {
             kill_suidgid(&file)?;
         }

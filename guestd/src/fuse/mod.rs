@@ -14,6 +14,8 @@ mod names;
 mod nodes;
 mod request;
 mod serve;
+mod slots;
+mod spelling;
 mod tree;
 mod xattrs;
 
@@ -85,7 +87,9 @@ pub(crate) fn start(agent: &std::sync::Arc<Agent>, shown: Shown) -> Result<(), F
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open(&agent.sysroot, flags, Mode::empty());
-    let tree = top.and_then(|top| tree::Tree::new(top, shown)).map_err(|e| Failure::io("/", &e.into()))?;
+    let exchange = agent.exchange().ok_or_else(|| Failure::new("the machine has no exchange"))?;
+    let tree = top.and_then(|top| tree::Tree::new(top, shown, exchange));
+    let tree = tree.map_err(|e| Failure::io("/", &e.into()))?;
     let theirs = std::sync::Arc::clone(agent);
     let run = move || {
         let ended = port.try_clone().and_then(|mut writer| {

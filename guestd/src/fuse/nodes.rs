@@ -6,6 +6,7 @@
 //! has forgotten it as often as it was told of it.
 
 use super::kernel::{self, Handle};
+use super::spelling;
 use guestd_api::fuse::{Attr, ROOT};
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -18,9 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MAX_OPEN: usize = 16 << 10;
 /// Bits of an inode number; those above tell the file systems of one tree apart.
 const NUMBER_BITS: u32 = 48;
-/// File systems where one name can be written in several ways, so that no name stays what it was: FAT, exFAT, NTFS,
-/// HFS+ and HFS, and what programs serve.
-const LOOSE_NAMES: [i64; 6] = [0x4d44, 0x2011_bab0, 0x7366_746e, 0x482b, 0x4244, 0x6573_5546];
 
 /// How a file is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +48,7 @@ struct Device {
     number: (u32, u32),
     /// A directory of it, to find files by their handles.
     top: Option<OwnedFd>,
+    /// Names do not stay what they were.
     loose_names: bool,
 }
 
@@ -237,7 +236,7 @@ impl Table {
         let top = rustix::fs::open(path_of(file), flags, Mode::empty()).ok();
         let kind = rustix::fs::fstatfs(file)?.f_type;
         #[allow(clippy::unnecessary_cast, reason = "the type depends on the machine")]
-        let loose_names = LOOSE_NAMES.contains(&(kind as i64));
+        let loose_names = spelling::has_many(kind as i64, number);
         self.devices.push(Device { number, top, loose_names });
         Ok(self.devices.len() - 1)
     }

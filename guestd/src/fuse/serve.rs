@@ -92,7 +92,9 @@ fn is_long(request: &Request<'_>, message: &[u8]) -> bool {
         op::WRITE => message.len() > AT_ONCE,
         op::READ => read_size(message) > AT_ONCE,
         op::SETATTR => is_resize(message),
-        op::FSYNC
+        op::READ_SLOT
+        | op::WRITE_SLOT
+        | op::FSYNC
         | op::FSYNCDIR
         | op::SYNCFS
         | op::FALLOCATE

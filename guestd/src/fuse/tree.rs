@@ -3,6 +3,8 @@
 use super::kernel;
 use super::nodes::{Found, Nodes, path_of, status};
 use super::request::Request;
+use super::slots::Slots;
+use crate::exchange::Exchange;
 use guestd_api::fuse::{self, Attr, AttrOut, EntryOut, InHeader, OUT_HEADER, op};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -32,6 +34,7 @@ pub(crate) struct Shown {
 /// The tree.
 pub(super) struct Tree {
     pub(super) nodes: Nodes,
+    pub(super) slots: Slots,
     shown: Shown,
     open: RwLock<HashMap<u64, Open>>,
     next_open: AtomicU64,
@@ -110,11 +113,12 @@ pub(super) fn act_for(header: &InHeader, umask: u32) {
 }
 
 impl Tree {
-    /// The tree below a directory.
-    pub(super) fn new(top: OwnedFd, shown: Shown) -> Result<Self, Errno> {
+    /// The tree below a directory; much data goes through the exchange.
+    pub(super) fn new(top: OwnedFd, shown: Shown, exchange: Arc<Exchange>) -> Result<Self, Errno> {
         let nodes = Nodes::new(top)?;
         Ok(Tree {
             nodes,
+            slots: Slots::new(exchange),
             shown,
             open: RwLock::default(),
             next_open: AtomicU64::new(1),
@@ -144,6 +148,8 @@ impl Tree {
             op::TMPFILE => self.tmpfile(request, answer),
             op::READ => self.read(request, answer),
             op::WRITE => self.write(request, answer),
+            op::READ_SLOT => self.read_slot(request, answer),
+            op::WRITE_SLOT => self.write_slot(request, answer),
             op::RELEASE => self.release(request),
             op::FSYNC | op::FSYNCDIR => self.fsync(request),
             op::SYNCFS => self.syncfs(request),

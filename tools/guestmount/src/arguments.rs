@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use guest::fuse::MountOptions;
-use guest_cli::{GuestArguments, MountSpec, Service};
+use guest_cli::keys::Keys;
+use guest_cli::{GuestArguments, GuestOptions, MountSpec, Service};
 
 /// What `--fuse-help` prints.
 pub const FUSE_HELP: &str = "\
@@ -53,6 +54,8 @@ pub struct Arguments {
     pub read_only: bool,
     /// What to mount; if nothing, the operating system that is found.
     pub mounts: Vec<MountSpec>,
+    /// What opens encrypted devices.
+    pub keys: Keys,
     /// How the guest is served.
     pub service: Service,
     /// How it is mounted here.
@@ -178,13 +181,14 @@ impl Arguments {
             _ => Err(anyhow::anyhow!("unable to parse --fd option value: {text}")),
         });
         let trace = matches.get_flag("trace");
-        let mut service = GuestArguments::read(matches).service;
+        let GuestOptions { mut service, keys, .. } = GuestArguments::read(matches);
         service.verbose |= trace;
         Ok(Arguments {
             disks: disks.into_iter().map(|(_, disk)| disk).collect(),
             connect: matches.get_one("connect").cloned(),
             read_only,
             mounts,
+            keys,
             service,
             options,
             point,

@@ -1,7 +1,8 @@
 //! A program that goes on in the background once it is ready.
 //!
-//! It starts itself a second time, in a session of its own, and waits until that says on a pipe that it is ready; or until it
-//! ends, and then ends with its status. Nothing is forked from a process with threads.
+//! It starts itself a second time, and waits until that says on a pipe that it is ready; or until it
+//! ends, and then ends with its status. Until it is ready the second process has the terminal, for questions; then it has
+//! a session of its own. Nothing is forked from a process with threads.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -25,7 +26,6 @@ impl Background {
         let Ok(number) = std::env::var(VARIABLE) else { return Ok(None) };
         let number = number.parse().map_err(io::Error::other)?;
         let pipe = crate::inherited(number, true)?;
-        rustix::process::setsid()?;
         Ok(Some(Background(pipe)))
     }
 
@@ -34,6 +34,7 @@ impl Background {
     /// # Errors
     /// When that cannot be said.
     pub fn ready(mut self) -> io::Result<()> {
+        rustix::process::setsid()?;
         let nowhere = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         dup2_stdin(&nowhere)?;
         dup2_stdout(&nowhere)?;

@@ -1,13 +1,14 @@
 //! A read-only mount that the direct readers serve, without any appliance.
 //!
 //! Several threads answer the kernel. Nothing ever changes, so the kernel may remember all it was told and
-//! opens files without asking.
+//! opens files without asking. What a reader refuses waits until whoever watches the mount has started an appliance
+//! (`takeover`), and is answered by that.
 
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use guestd_api::fuse::{
     self, Attr, AttrOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, InHeader, InitIn, InitOut, LseekIn,
     LseekOut, MAX_MESSAGE, MAX_WRITE, OUT_HEADER, ReadIn, StatfsOut, init, op, push_dirent,
 };
+use libimage::error::describe;
 use libimage::fs::system::FsError;
 use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::MountOptions;
+use super::takeover::{self, Agent};
 use super::tree::{Place, Tree};
 
 /// Threads that answer.
@@ -30,6 +33,7 @@ const LASTING: u64 = 365 * 24 * 3600;
 const MAX_XATTR: usize = 64 << 10;
 /// What is used if the kernel has it.
 const WANTED: u64 = init::ASYNC_READ
+    | init::HAS_IOCTL_DIR
     | init::DO_READDIRPLUS
     | init::READDIRPLUS_AUTO
     | init::NO_OPEN_SUPPORT
@@ -58,9 +62,48 @@ struct Shared {
 struct Progress {
     is_ready: bool,
     is_off: bool,
+    /// Somebody waits for the end who can start an appliance.
+    is_watched: bool,
+    help: Help,
 }
 
-type Done = Result<(), Errno>;
+/// Who answers what the readers refuse.
+#[derive(Default)]
+enum Help {
+    /// Nothing was refused yet.
+    #[default]
+    None,
+    /// An appliance is to be started, because of this.
+    Wanted(String),
+    /// It runs.
+    Here(Arc<Agent>),
+    /// It could not be started.
+    Failed,
+}
+
+/// Why there is no answer.
+enum Refusal {
+    Errno(Errno),
+    /// The readers do not know it, or it seems broken.
+    Aside(String),
+}
+
+type Done = Result<(), Refusal>;
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Refusal::Errno(errno)
+    }
+}
+
+impl From<FsError> for Refusal {
+    fn from(error: FsError) -> Self {
+        match error {
+            FsError::Errno(errno) => Refusal::Errno(errno),
+            other => Refusal::Aside(describe(&other)),
+        }
+    }
+}
 
 impl DirectMount {
     /// Begins to serve.
@@ -78,15 +121,36 @@ impl DirectMount {
     /// Waits until it can be used.
     pub(super) fn ready(&self) {
         let waits = |progress: &mut Progress| !progress.is_ready && !progress.is_off;
-        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.shared.progress();
         drop(self.shared.changed.wait_while(progress, waits));
     }
 
-    /// Whether it was taken off.
+    /// Whether it was taken off; waits for that, or until help is wanted.
     pub(super) fn is_over(&self, patience: Duration) -> bool {
-        let progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.shared.changed.wait_timeout_while(progress, patience, |progress| !progress.is_off);
+        let quiet = |progress: &mut Progress| !progress.is_off && !matches!(progress.help, Help::Wanted(_));
+        let waited = self.shared.changed.wait_timeout_while(self.shared.progress(), patience, quiet);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_off
+    }
+
+    /// From now on somebody looks whether help is wanted, or nobody does any more.
+    pub(super) fn watch(&self, is_watched: bool) {
+        self.shared.progress().is_watched = is_watched;
+        self.shared.changed.notify_all();
+    }
+
+    /// Why an appliance is wanted, if one is.
+    pub(super) fn wants_help(&self) -> Option<String> {
+        match &self.shared.progress().help {
+            Help::Wanted(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// The agent that was wanted, or none.
+    pub(super) fn help(&self, agent: Option<Agent>) {
+        let help = agent.map_or(Help::Failed, |agent| Help::Here(Arc::new(agent)));
+        self.shared.progress().help = help;
+        self.shared.changed.notify_all();
     }
 
     /// Ends its threads, if it is over.
@@ -111,15 +175,43 @@ fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Errno> {
     Ok(CStr::from_bytes_until_nul(rest).map_err(|_| Errno::INVAL)?.to_bytes())
 }
 
-fn errno(error: FsError) -> Errno {
-    match error {
-        FsError::Errno(errno) => errno,
-        // Not understood, or broken: nothing else can be said to a program.
-        FsError::Unsupported(_) | FsError::Image(_) => Errno::IO,
-    }
-}
-
 impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent for what was refused, once it is there. `None` if there will be none.
+    fn agent(&self, why: &str) -> Option<Arc<Agent>> {
+        let mut progress = self.progress();
+        loop {
+            match &progress.help {
+                Help::Here(agent) => return Some(Arc::clone(agent)),
+                Help::Failed => return None,
+                _ if !progress.is_watched || progress.is_off => return None,
+                Help::None => {
+                    progress.help = Help::Wanted(why.to_owned());
+                    self.changed.notify_all();
+                }
+                Help::Wanted(_) => {}
+            }
+            progress = self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets the agent answer.
+    fn ask(&self, header: &InHeader, rest: &[u8], answer: &mut Vec<u8>, why: &str) -> Result<(), Errno> {
+        answer.truncate(OUT_HEADER);
+        let agent = self.agent(why).ok_or(Errno::IO)?;
+        agent.serve(header, rest, || self.tree.path(header.nodeid), answer)
+    }
+
+    fn forget(&self, node: u64, times: u64) {
+        if let Help::Here(agent) = &self.progress().help {
+            agent.forget(node, times);
+        }
+        self.tree.forget(node, times);
+    }
+
     fn serve(&self) {
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
@@ -131,14 +223,18 @@ impl Shared {
                 Err(_) => break,
             }
         }
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).is_off = true;
+        self.progress().is_off = true;
         self.changed.notify_all();
     }
 
     fn answer(&self, message: &[u8]) {
         let Ok((header, rest)) = InHeader::read_from_prefix(message) else { return };
         let mut answer = vec![0; OUT_HEADER];
-        let done = self.carry_out(&header, rest, &mut answer);
+        let done = match self.carry_out(&header, rest, &mut answer) {
+            Err(Refusal::Aside(why)) => self.ask(&header, rest, &mut answer, &why),
+            Err(Refusal::Errno(errno)) => Err(errno),
+            Ok(()) => Ok(()),
+        };
         if fuse::is_one_way(header.opcode) {
             return;
         }
@@ -154,7 +250,7 @@ impl Shared {
         // Who has asked may not wait any more.
         let _ = (&self.kernel).write(&answer);
         if header.opcode == op::INIT {
-            self.progress.lock().unwrap_or_else(PoisonError::into_inner).is_ready = true;
+            self.progress().is_ready = true;
             self.changed.notify_all();
         }
     }
@@ -167,14 +263,9 @@ impl Shared {
                 answer.extend_from_slice(agreed.as_bytes());
                 Ok(())
             }
-            op::FORGET => {
-                self.tree.forget(header.nodeid, take::<fuse::ForgetIn>(rest)?.nlookup);
-                Ok(())
-            }
-            op::BATCH_FORGET => {
-                for _ in 0..take::<fuse::BatchForgetIn>(rest)?.count {
-                    let one: fuse::ForgetOne = take(rest)?;
-                    self.tree.forget(one.nodeid, one.nlookup);
+            op::FORGET | op::BATCH_FORGET => {
+                for (node, times) in takeover::forgotten(header, rest) {
+                    self.forget(node, times);
                 }
                 Ok(())
             }
@@ -187,10 +278,17 @@ impl Shared {
             | op::STATFS
             | op::GETXATTR
             | op::LISTXATTR
-            | op::LSEEK => self.look(header, self.tree.place(header.nodeid)?, rest, answer),
+            | op::LSEEK => match takeover::is_marked(header.nodeid) {
+                true => Err(Refusal::Aside(String::new())),
+                false => self.look(header, self.tree.place(header.nodeid)?, rest, answer),
+            },
+            op::IOCTL if takeover::asks_for_flags(rest) => {
+                Err(Refusal::Aside("flags of a file are asked for".to_owned()))
+            }
+            op::IOCTL => Err(Errno::NOTTY.into()),
             op::INTERRUPT => Ok(()),
             // What would write is refused by the kernel; opening needs no answer.
-            _ => Err(Errno::NOSYS),
+            _ => Err(Errno::NOSYS.into()),
         }
     }
 
@@ -199,45 +297,46 @@ impl Shared {
         let (fs, node) = (self.tree.fs(place)?, place.node);
         match header.opcode {
             op::LOOKUP => {
-                let entry = match self.tree.lookup(place, name(rest)?).map_err(errno)? {
-                    Some(found) => self.entry(found)?,
+                let name = name(rest)?;
+                let entry = match self.tree.lookup(place, name)? {
+                    Some(found) => self.entry(found, place, name)?,
                     // That there is nothing is remembered too.
                     None => EntryOut { entry_valid: self.seconds(), ..EntryOut::default() },
                 };
                 answer.extend_from_slice(entry.as_bytes());
             }
             op::GETATTR => {
-                let attr = self.show(self.tree.attributes(place).map_err(errno)?);
+                let attr = self.show(self.tree.attributes(place)?);
                 let out = AttrOut { attr_valid: self.seconds(), attr, ..AttrOut::default() };
                 answer.extend_from_slice(out.as_bytes());
             }
-            op::READLINK => answer.extend_from_slice(&fs.read_link(node).map_err(errno)?),
+            op::READLINK => answer.extend_from_slice(&fs.read_link(node)?),
             op::READ => {
                 let wanted: ReadIn = take(rest)?;
                 answer.resize(OUT_HEADER + wanted.size.min(MAX_WRITE) as usize, 0);
                 let room = answer.get_mut(OUT_HEADER..).unwrap_or_default();
-                let count = fs.read(node, wanted.offset, room).map_err(errno)?;
+                let count = fs.read(node, wanted.offset, room)?;
                 answer.truncate(OUT_HEADER.saturating_add(count));
             }
             op::LSEEK => {
                 let wanted: LseekIn = take(rest)?;
-                let size = fs.attributes(node).map_err(errno)?.size;
+                let size = fs.attributes(node)?.size;
                 if wanted.offset >= size {
-                    return Err(Errno::NXIO);
+                    return Err(Errno::NXIO.into());
                 }
-                let data = fs.data_after(node, wanted.offset).map_err(errno)?;
+                let data = fs.data_after(node, wanted.offset)?;
                 let offset = match (i32::try_from(wanted.whence), data) {
                     (Ok(libc_seek::DATA), Some((start, _))) => start.max(wanted.offset),
-                    (Ok(libc_seek::DATA), None) => return Err(Errno::NXIO),
+                    (Ok(libc_seek::DATA), None) => return Err(Errno::NXIO.into()),
                     (Ok(libc_seek::HOLE), Some((start, _))) if start > wanted.offset => wanted.offset,
                     (Ok(libc_seek::HOLE), Some((_, end))) => end.min(size),
                     (Ok(libc_seek::HOLE), None) => wanted.offset,
-                    _ => return Err(Errno::INVAL),
+                    _ => return Err(Errno::INVAL.into()),
                 };
                 answer.extend_from_slice(LseekOut { offset }.as_bytes());
             }
             op::STATFS => {
-                let found = fs.statistics().map_err(errno)?;
+                let found = fs.statistics()?;
                 let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
                 let out = StatfsOut {
                     blocks: found.blocks,
@@ -254,12 +353,12 @@ impl Shared {
             }
             op::GETXATTR => {
                 let wanted: GetxattrIn = take(rest)?;
-                let value = fs.xattr(node, name(rest)?).map_err(errno)?.ok_or(Errno::NODATA)?;
+                let value = fs.xattr(node, name(rest)?)?.ok_or(Errno::NODATA)?;
                 give(wanted.size, &value, answer)?;
             }
             op::LISTXATTR => {
                 let wanted: GetxattrIn = take(rest)?;
-                let names = fs.xattr_names(node).map_err(errno)?;
+                let names = fs.xattr_names(node)?;
                 // Some are for root alone.
                 let seen = names.iter().filter(|name| header.uid == 0 || !name.starts_with(b"trusted."));
                 let list: Vec<u8> = seen.flat_map(|name| name.iter().copied().chain([0])).collect();
@@ -271,7 +370,7 @@ impl Shared {
     }
 
     fn list(&self, place: Place, wanted: ReadIn, plus: bool, answer: &mut Vec<u8>) -> Done {
-        let names = self.tree.list(place).map_err(errno)?;
+        let names = self.tree.list(place)?;
         let room = OUT_HEADER + wanted.size.min(MAX_WRITE) as usize;
         let skip = usize::try_from(wanted.offset).map_err(|_| Errno::INVAL)?;
         for (index, found) in names.iter().enumerate().skip(skip) {
@@ -282,7 +381,7 @@ impl Shared {
             let is_dots = matches!(&found.name[..], b"." | b"..");
             let entry = match found.place {
                 // Broken: who asks for it hears that.
-                Some(child) if plus && !is_dots => self.entry(child).unwrap_or_default(),
+                Some(child) if plus && !is_dots => self.entry(child, place, &found.name).unwrap_or_default(),
                 _ => EntryOut::default(),
             };
             let dirent = Dirent { ino: found.inode, off: index as u64 + 1, namelen: 0, kind: found.kind };
@@ -297,10 +396,17 @@ impl Shared {
         self.options.seconds.unwrap_or(LASTING)
     }
 
-    fn entry(&self, place: Place) -> Result<EntryOut, Errno> {
-        let attr = self.show(self.tree.attributes(place).map_err(errno)?);
+    /// What the kernel is told of a place that was found in a directory under a name.
+    fn entry(&self, place: Place, directory: Place, name: &[u8]) -> Result<EntryOut, Refusal> {
+        let attr = self.show(self.tree.attributes(place)?);
         let (entry_valid, attr_valid) = (self.seconds(), self.seconds());
-        Ok(EntryOut { nodeid: self.tree.tell(place), entry_valid, attr_valid, attr, ..EntryOut::default() })
+        Ok(EntryOut {
+            nodeid: self.tree.tell(place, directory, name),
+            entry_valid,
+            attr_valid,
+            attr,
+            ..EntryOut::default()
+        })
     }
 
     fn show(&self, mut attributes: Attr) -> Attr {
@@ -320,14 +426,14 @@ mod libc_seek {
 /// Answers with a value; with its size if no room was made for it.
 fn give(room: u32, value: &[u8], answer: &mut Vec<u8>) -> Done {
     if value.len() > MAX_XATTR {
-        return Err(Errno::TOOBIG);
+        return Err(Errno::TOOBIG.into());
     }
     match room as usize {
         0 => {
             let size = u32::try_from(value.len()).map_err(|_| Errno::TOOBIG)?;
             answer.extend_from_slice(GetxattrOut { size, padding: 0 }.as_bytes());
         }
-        room if room < value.len() => return Err(Errno::RANGE),
+        room if room < value.len() => return Err(Errno::RANGE.into()),
         _ => answer.extend_from_slice(value),
     }
     Ok(())

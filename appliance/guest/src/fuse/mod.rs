@@ -1,15 +1,18 @@
 //! A guest mounted on a directory of the host.
 //!
-//! Read-only file systems that are read directly are served here (`direct`), in milliseconds. For all others the
-//! kernel's requests go to the agent as they are (`relay`), so what the mount does is what the guest's own file
+//! Read-only file systems that are read directly are served here (`direct`), in milliseconds; what a reader refuses
+//! later is answered by an appliance that is started for it (`takeover`). For all others the kernel's requests go to the agent as they are (`relay`), so what the mount does is what the guest's own file
 //! system does. When the mount is taken off, the agent writes everything before anybody is told that it is over
 //! (`end`).
 
+mod bare;
 mod direct;
 mod end;
 mod mount;
 mod options;
 mod relay;
+mod slots;
+mod takeover;
 mod tree;
 
 use std::io;
@@ -17,13 +20,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use appliance_engine::launch::Notice;
 use guestd_api::actions::debug::Methods as _;
 use guestd_api::{Error, Failure, Result};
+use libimage::error::describe;
 
 use crate::guest::Guest;
 use direct::DirectMount;
 use end::Herald;
 use relay::Relay;
+use takeover::Agent;
 use tree::Tree;
 
 pub use end::{Failed, take_off};
@@ -55,6 +61,7 @@ impl Service {
 pub struct HostMount {
     point: PathBuf,
     service: Service,
+    options: MountOptions,
     herald: Mutex<Option<Herald>>,
 }
 
@@ -87,7 +94,9 @@ impl HostMount {
                 })
                 .map_err(io_failed),
             None => guest.internal_mount_local(options.for_agent()).and_then(|()| {
-                let relay = guest.mount_port().and_then(|port| Relay::start(kernel, port));
+                let relay = guest.mount_port().and_then(|(port, exchange)| {
+                    Relay::start(kernel, port, exchange, options.seconds.is_none())
+                });
                 let ready = relay.and_then(|relay| relay.ready().map(|()| Service::Agent(relay)));
                 ready.map_err(io_failed)
             }),
@@ -95,7 +104,7 @@ impl HostMount {
         match service.and_then(|service| Ok((service, Herald::new(&point).map_err(io_failed)?))) {
             Ok((service, herald)) => {
                 mount::read_ahead(&point);
-                Ok(HostMount { point, service, herald: Mutex::new(Some(herald)) })
+                Ok(HostMount { point, service, options, herald: Mutex::new(Some(herald)) })
             }
             Err(error) => {
                 // Without that it would be there, and fail.
@@ -110,17 +119,49 @@ impl HostMount {
         &self.point
     }
 
-    /// Waits until it was taken off and everything is written, or `stop` says so. True if it is over.
-    pub fn wait(&self, stop: &dyn Fn() -> bool) -> bool {
+    /// Waits until it was taken off and everything is written, or `stop` says so. True if it is over. Meanwhile the
+    /// guest's appliance is started if the mount needs it.
+    pub fn wait(&self, guest: &Guest, stop: &dyn Fn() -> bool) -> bool {
+        let watch = |is_watched| {
+            if let Service::Direct(mount) = &self.service {
+                mount.watch(is_watched);
+            }
+        };
+        watch(true);
         while !self.service.is_over(LOOK) {
             if stop() {
+                watch(false);
                 return false;
+            }
+            if let Service::Direct(mount) = &self.service
+                && let Some(why) = mount.wants_help()
+            {
+                mount.help(self.agent(guest, &why));
             }
         }
         if let Some(herald) = self.herald.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             herald.close();
         }
         true
+    }
+
+    /// The agent for what is not read directly, if there may be one.
+    fn agent(&self, guest: &Guest, why: &str) -> Option<Agent> {
+        if guest.is_direct_only() {
+            return None;
+        }
+        guest.tell(Notice::Detail(&format!("the mount: the appliance answers, because {why}")));
+        let started = guest
+            .boot()
+            .and_then(|()| guest.internal_mount_local(self.options.for_agent()))
+            .map_err(|error| describe(&error))
+            .and_then(|()| {
+                guest.mount_port().and_then(|(port, _)| Agent::start(port)).map_err(|e| e.to_string())
+            });
+        if let Err(error) = &started {
+            guest.tell(Notice::Fallback(&format!("the mount: no appliance answers: {error}")));
+        }
+        started.ok()
     }
 
     /// Takes it off. Where it is in use it goes out of sight, what was written so far is made durable, and it is

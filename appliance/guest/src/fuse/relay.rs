@@ -1,10 +1,10 @@
 //! Requests of the kernel passed on to the agent, and its answers passed back, many at a time and unread.
 //!
-//! Only headers are looked at: lengths, because an answer must be written whole and by itself, and the
+//! Much data goes through the exchange (`slots`), all else over the port. Only headers are looked at: lengths, because an answer must be written whole and by itself, and the
 //! numbers of requests, because an agent that dies leaves some without an answer. Those get one from here: an
 //! input/output error, as do all that come later, until the file system is taken off.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -15,8 +15,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use guestd_api::fuse::{self, IN_HEADER, InHeader, MAX_MESSAGE, OUT_HEADER, OutHeader, op};
+use libimage::Block;
 use rustix::io::Errno;
 use zerocopy::{FromBytes, IntoBytes};
+
+use super::bare::{Bare, Lesson};
+use super::slots::{Lent, Slots};
 
 /// The number of the last request, which is not the kernel's: its own are even.
 const LAST: u64 = u64::MAX;
@@ -43,24 +47,39 @@ pub(super) struct Relay {
 struct Shared {
     kernel: File,
     port: UnixStream,
+    slots: Slots,
+    /// Unless the kernel may not remember anything either.
+    bare: Option<Bare>,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// A request that the agent has.
+struct Asked {
+    lent: Option<Lent>,
+    lesson: Lesson,
 }
 
 struct State {
     stage: Stage,
     /// Requests that the agent has not answered.
-    open: HashSet<u64>,
+    open: HashMap<u64, Asked>,
     /// The kernel has no more requests.
     is_off: bool,
 }
 
 impl Relay {
-    /// Begins to pass on.
-    pub(super) fn start(kernel: OwnedFd, port: UnixStream) -> io::Result<Self> {
-        let state = State { stage: Stage::Begins, open: HashSet::new(), is_off: false };
+    /// Begins to pass on; with `lasting`, what is known of files stays true.
+    pub(super) fn start(
+        kernel: OwnedFd,
+        port: UnixStream,
+        exchange: Arc<dyn Block>,
+        lasting: bool,
+    ) -> io::Result<Self> {
+        let state = State { stage: Stage::Begins, open: HashMap::new(), is_off: false };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        let shared = Arc::new(Shared { kernel: kernel.into(), port, state, changed });
+        let (slots, bare) = (Slots::new(exchange), lasting.then(Bare::default));
+        let shared = Arc::new(Shared { kernel: kernel.into(), port, slots, bare, state, changed });
         let spawn = |name: &str, run: fn(&Shared)| {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
@@ -158,16 +177,23 @@ impl Shared {
     fn pass_request(&self, message: &[u8]) {
         let Ok((header, _)) = InHeader::read_from_prefix(message) else { return };
         let answered = !fuse::is_one_way(header.opcode);
+        let lesson = self.bare.as_ref().map_or(Some(Lesson::Nothing), |bare| bare.look(message));
+        let Some(lesson) = lesson else { return self.refuse(header.unique, Errno::NODATA) };
+        let shortened = self.slots.lend(message);
+        let (lent, message) = match &shortened {
+            Some((lent, request)) => (Some(*lent), request.as_bytes()),
+            None => (None, message),
+        };
         let mut state = self.state();
         if state.stage == Stage::Dead {
             drop(state);
             if answered {
-                self.refuse(header.unique);
+                self.refuse(header.unique, Errno::IO);
             }
             return;
         }
         if answered {
-            state.open.insert(header.unique);
+            state.open.insert(header.unique, Asked { lent, lesson });
         }
         drop(state);
         self.send(message);
@@ -179,8 +205,8 @@ impl Shared {
     }
 
     /// Answers with an error what the agent does not.
-    fn refuse(&self, unique: u64) {
-        let answer = fuse::answer(unique, Errno::IO.raw_os_error().saturating_neg());
+    fn refuse(&self, unique: u64, errno: Errno) {
+        let answer = fuse::answer(unique, errno.raw_os_error().saturating_neg());
         // Who asked may be gone.
         let _ = (&self.kernel).write_all(answer.as_bytes());
     }
@@ -188,6 +214,7 @@ impl Shared {
     /// The thread from the agent to the kernel.
     fn pass_answers(&self) {
         let mut buffer = vec![0; 2 * MAX_MESSAGE];
+        let mut whole = Vec::new();
         let (mut start, mut end) = (0, 0);
         let ended = 'port: loop {
             while let Some(length) = length(buffer.get(start..end).unwrap_or_default()) {
@@ -198,7 +225,7 @@ impl Shared {
                     break;
                 };
                 start += length;
-                match self.pass_answer(message) {
+                match self.pass_answer(message, &mut whole) {
                     Some(true) => {}
                     Some(false) => break 'port true,
                     None => break 'port false,
@@ -217,24 +244,30 @@ impl Shared {
         state.stage = if ended { Stage::Ended } else { Stage::Dead };
         let open = std::mem::take(&mut state.open);
         drop(state);
-        for unique in open {
-            self.refuse(unique);
+        for unique in open.into_keys() {
+            self.refuse(unique, Errno::IO);
         }
         self.changed.notify_all();
     }
 
     /// Gives an answer to the kernel. `Some(false)` if it was the last one; `None` if nobody has asked for it.
-    fn pass_answer(&self, message: &[u8]) -> Option<bool> {
+    /// `whole` is room for one with the data that was lent for.
+    fn pass_answer(&self, message: &[u8], whole: &mut Vec<u8>) -> Option<bool> {
         let (header, _) = OutHeader::read_from_prefix(message).ok()?;
         if header.unique == LAST {
             return self.state().is_off.then_some(false);
         }
         let mut state = self.state();
-        if !state.open.remove(&header.unique) {
-            return None;
-        }
+        let Asked { lent, lesson } = state.open.remove(&header.unique)?;
         let first = state.stage == Stage::Begins;
         drop(state);
+        if let Some(bare) = &self.bare {
+            bare.learn(lesson, message);
+        }
+        let message = match lent {
+            Some(lent) => self.slots.take_back(lent, message, whole),
+            None => message,
+        };
         // Who has asked may not wait any more, or the mount be off; and the kernel checks the contents.
         let _ = (&self.kernel).write(message);
         if first {

@@ -1,6 +1,6 @@
 //! Directly read file systems as one tree, with the numbers by which the kernel knows what is in it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +12,8 @@ use crate::direct::MountedSystem;
 
 /// Directories whose names are kept: the kernel reads a directory piece by piece.
 const KEPT: usize = 16;
+/// Names in the longest path that is followed back.
+const MAX_DEPTH: usize = 4096;
 /// Bits of an inode number; those above tell the file systems and subvolumes of one tree apart.
 const NUMBER_BITS: u32 = 48;
 
@@ -45,6 +47,10 @@ pub(super) struct Tree {
 struct Numbers {
     places: HashMap<u64, (Place, u64)>,
     known: HashMap<Place, u64>,
+    /// The directory that each was found in last, and its name there. Those of directories are kept for good: paths
+    /// lead through them.
+    found: HashMap<Place, (Place, Box<[u8]>)>,
+    directories: HashSet<Place>,
     next: u64,
     /// File systems with their subvolumes, in the order in which they were seen.
     devices: Vec<(usize, u64)>,
@@ -116,9 +122,11 @@ impl Tree {
         self.numbers().places.get(&number).map(|(place, _)| *place).ok_or(Errno::STALE)
     }
 
-    /// The kernel is told of a place once more: its number.
-    pub(super) fn tell(&self, place: Place) -> u64 {
+    /// The kernel is told once more of a place, which was found in a directory under a name: its number.
+    pub(super) fn tell(&self, place: Place, directory: Place, name: &[u8]) -> u64 {
         let mut numbers = self.numbers();
+        numbers.found.insert(place, (directory, name.into()));
+        numbers.directories.insert(directory);
         let number = match numbers.known.get(&place) {
             Some(number) => *number,
             None => {
@@ -133,6 +141,25 @@ impl Tree {
         number
     }
 
+    /// The names that lead to a place from the top.
+    pub(super) fn path(&self, number: u64) -> Result<Vec<Vec<u8>>, Errno> {
+        let numbers = self.numbers();
+        let top = numbers.places.get(&ROOT).ok_or(Errno::STALE)?.0;
+        let mut place = numbers.places.get(&number).ok_or(Errno::STALE)?.0;
+        let mut names = Vec::new();
+        while place != top {
+            let (directory, name) = numbers.found.get(&place).ok_or(Errno::STALE)?;
+            names.push(name.to_vec());
+            place = *directory;
+            // A damaged file system may have directories in a circle.
+            if names.len() > MAX_DEPTH {
+                return Err(Errno::LOOP);
+            }
+        }
+        names.reverse();
+        Ok(names)
+    }
+
     /// The kernel has forgotten a number so often.
     pub(super) fn forget(&self, number: u64, times: u64) {
         let mut numbers = self.numbers();
@@ -142,6 +169,9 @@ impl Tree {
             let place = *place;
             numbers.places.remove(&number);
             numbers.known.remove(&place);
+            if !numbers.directories.contains(&place) {
+                numbers.found.remove(&place);
+            }
         }
     }
 

@@ -46,7 +46,7 @@ impl Server for Host<'_> {
         let Some(mount) = self.guest.host_mount.take() else {
             return Err(Failure::new("you must call guestfs_mount_local first"));
         };
-        mount.wait(&|| false);
+        mount.wait(self.guest, &|| false);
         ended(mount)
     }
 
@@ -80,7 +80,7 @@ impl Guest {
     pub(crate) fn end_mount(&self) -> Result<()> {
         let Some(mount) = self.host_mount.take() else { return Ok(()) };
         let stopped = mount.stop();
-        mount.wait(&|| false);
+        mount.wait(self, &|| false);
         ended(mount).and(stopped.map_err(|e| Failure::io("the mount on the host", &e))).map_err(Error::Host)
     }
 }

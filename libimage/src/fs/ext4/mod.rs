@@ -195,11 +195,6 @@ impl FileSystem for Ext4 {
 
     fn lookup(&self, directory: Node, name: &[u8]) -> Result<Option<Node>> {
         let directory = self.node(directory)?;
-        if directory.has(flag::CASEFOLD) && self.superblock.is_casefolded {
-            return Err(FsError::Unsupported(
-                "names in the directory are the same in upper and lower case".to_owned(),
-            ));
-        }
         let mut found = None;
         self.entries(&directory, &mut |entry| {
             if entry.name == name {
@@ -208,6 +203,12 @@ impl FileSystem for Ext4 {
             }
             ControlFlow::Continue(())
         })?;
+        // No two names of such a directory are the same in another case, so one that is there is the right one.
+        if found.is_none() && directory.has(flag::CASEFOLD) && self.superblock.is_casefolded {
+            return Err(FsError::Unsupported(
+                "names in the directory are the same in upper and lower case".to_owned(),
+            ));
+        }
         Ok(found)
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use guest::Guest;
 use guest::fuse::HostMount;
-use guest_cli::mount_system;
+use guest_cli::{luks, mount_system};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::prelude::*;
 use guestmount::arguments::{self, Arguments, Disk, FUSE_HELP};
@@ -66,6 +66,10 @@ fn open(arguments: &Arguments) -> Result<Guest> {
         }
     }
     guest.launch()?;
+    // A system may lie in one; what is named may be what a key opens.
+    if arguments.mounts.is_empty() || arguments.keys.any_given() {
+        luks::open_all(&guest, &arguments.keys)?;
+    }
     if arguments.mounts.is_empty() {
         mount_system(&guest, arguments.read_only, NAME)?;
     }
@@ -81,12 +85,12 @@ fn run(arguments: &Arguments, background: Option<Background>) -> Result<()> {
     let mount = HostMount::new(&guest, &arguments.point, &arguments.options)?;
     if let Err(error) = announce(arguments, background) {
         mount.stop()?;
-        mount.wait(&|| false);
+        mount.wait(&guest, &|| false);
         return Err(error);
     }
     let mut stopped = Ok(());
     for end in 1.. {
-        if mount.wait(&|| ends.count() >= end) {
+        if mount.wait(&guest, &|| ends.count() >= end) {
             break;
         }
         match end {
