@@ -304,7 +304,7 @@ fn behind_the_scenes() {
                  -debug bmap \"\"\n-debug bmap_file /nothing\n-debug qtrace \"/dev/sda perhaps\"\n-debug setenv \"A=B c\"\n";
     let ran = script(&arguments(&disks), lines);
     let expected = "ok\nCOLOR=red\nred\nok\nok\nok\nok\nok\n/tmp/core.%p\n1\nok\nok\nok\n";
-    assert_eq!((ran.code, ran.text().as_ref()), (Some(0), expected), "{ran:?}");
+    assert_eq!((ran.code, ran.text()), (Some(0), expected), "{ran:?}");
     assert_eq!(
         ran.err.lines().filter(|line| line.contains("libguestfs: error: debug")).count(),
         4,
