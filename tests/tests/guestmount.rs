@@ -2,6 +2,10 @@
 //! system answers it, and what was written is in the image when guestunmount returns.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+#[path = "guestmount/calls.rs"]
+mod calls;
+#[path = "guestmount/one_file.rs"]
+mod one_file;
 #[path = "guestmount/pair.rs"]
 mod pair;
 #[path = "guestmount/walk.rs"]
@@ -324,4 +328,137 @@ fn guestfish_mounts_locally_too() {
         assert!(text.contains(part), "{part}: {text}");
     }
     sh(&format!("e2fsck -fn {image}"));
+}
+
+#[test]
+fn every_call_answers_as_the_kernel_s() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let [theirs, ours] = images(at, "mkfs.ext4 -q", 100);
+    let kernel = Mounted::by_kernel(&theirs, at.join("kernel"), "rw");
+    let us = Mounted::by_us(&ours, at.join("ours"), &[]);
+    let expected = calls::answers(&kernel.point.join("all"));
+    let got = calls::answers(&us.point.join("all"));
+    for (expected, got) in expected.iter().zip(&got) {
+        assert_eq!(got, expected);
+    }
+    assert_eq!((got.len(), expected.len()), (366, 366));
+    let done = expected.iter().filter(|line| line.contains(": Ok")).count();
+    assert!((60..300).contains(&done), "{done} were done");
+    us.take_off();
+    kernel.take_off();
+}
+
+#[test]
+fn a_file_is_what_was_done_to_it() {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(11);
+    for (mkfs, options) in [("mkfs.ext4 -q", "ro"), ("mkfs.xfs -q", "ro,nouuid")] {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let [image, _] = images(at, mkfs, 300);
+        let us = Mounted::by_us(&image, at.join("ours"), &[]);
+        let model = one_file::work(&us.point.join("file"), &mut Random::new(seed), 500);
+        us.take_off();
+        let kernel = Mounted::by_kernel(&image, at.join("kernel"), options);
+        assert!(fs::read(kernel.point.join("file")).unwrap() == model, "walk {seed} on {mkfs}");
+        kernel.take_off();
+    }
+}
+
+#[test]
+fn names_that_are_the_same_in_another_case_are_asked_for_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let [image, _] = images(at, "mkfs.xfs -q -n version=ci", 300);
+    let us = Mounted::by_us(&image, at.join("ours"), &[]);
+    let path = |name: &str| us.point.join(name);
+    assert!(fs::metadata(path("NAME")).is_err());
+    fs::create_dir(path("Directory")).unwrap();
+    fs::write(path("Directory/Name"), "what it says").unwrap();
+    fs::write(path("name"), "short").unwrap();
+    // That there was nothing is not remembered.
+    assert_eq!(fs::read_to_string(path("NAME")).unwrap(), "short");
+    assert_eq!(fs::read_to_string(path("DIRECTORY/NAME")).unwrap(), "what it says");
+    sh(&format!("chattr +A {}", path("Directory/Name").display()));
+    fs::remove_file(path("nAmE")).unwrap();
+    assert!(fs::metadata(path("name")).is_err() && fs::metadata(path("NAME")).is_err());
+    us.take_off();
+
+    // The direct reader does not look such names up: an appliance is started for that, behind the mount.
+    let us = Mounted::by_us(&image, at.join("ours"), &["--ro"]);
+    let path = |name: &str| us.point.join(name);
+    assert_eq!(sh(&format!("ls {}", us.point.display())), "Directory\n");
+    assert_eq!(fs::read_to_string(path("dIRECTORY/nAME")).unwrap(), "what it says");
+    assert_eq!(fs::read_to_string(path("Directory/Name")).unwrap(), "what it says");
+    let numbers = ["Directory/Name", "DIRECTORY/name", "directory/NAME"]
+        .map(|name| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path(name)).unwrap()));
+    assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+    assert_eq!(sh(&format!("find {} -type f -printf '%P %s\n'", us.point.display())), "Directory/Name 12\n");
+    let flags = sh(&format!("lsattr {}", path("Directory/Name").display()));
+    assert_eq!(flags.split(' ').next().unwrap().replace('-', ""), "A");
+    assert_eq!(fs::metadata(path("nothing")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    us.take_off();
+
+    let us = Mounted::by_us(&image, at.join("ours"), &["--ro", "--direct=only"]);
+    let refused = fs::metadata(us.point.join("DIRECTORY")).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    us.take_off();
+}
+
+#[test]
+fn keys_open_what_is_mounted() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let image = at.join("crypt.img");
+    let uuid = "11111111-aaaa-bbbb-cccc-00000000000a";
+    sh(&format!(
+        "truncate -s 32M {0}; printf secret | cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 \
+         --pbkdf-force-iterations 1000 --uuid {uuid} {0} -",
+        image.display()
+    ));
+    let script = "run\nluks-open /dev/sda crypt\nsecret\nmkfs ext4 /dev/mapper/crypt\nmount /dev/mapper/crypt /\n\
+                  write /file inside\n";
+    let words = ["--format=raw", "--keys-from-stdin", "-a", image.to_str().unwrap()];
+    system_tests::fish::output_of(&words, script);
+    let point = at.join("mount");
+    fs::create_dir(&point).unwrap();
+    let program = programs::program("guestmount");
+    let line = |before: &str, words: &str| {
+        let device = format!("/dev/mapper/luks-{uuid}");
+        let (program, image, point) = (program.display(), image.display(), point.display());
+        format!("{before} {program} -a {image} -m {device} {words} {point} 2>&1")
+    };
+    for (before, words) in [("", "--key all:key:secret --ro"), ("echo secret |", "--keys-from-stdin")] {
+        sh(&line(before, words));
+        assert_eq!(fs::read_to_string(point.join("file")).unwrap(), "inside", "{words}");
+        programs::output_of("guestunmount", &[point.to_str().unwrap()]);
+    }
+    let said = sh(&format!("{} || echo refused", line("", "--key all:key:wrong")));
+    assert!(said.contains("could not find key") && said.ends_with("refused\n"), "{said}");
+}
+
+#[test]
+fn who_is_not_root_mounts_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let [image, _] = images(at, "mkfs.ext4 -q", 20);
+    // The programs may lie where only root looks.
+    for name in ["guestmount", "guestunmount"] {
+        fs::copy(programs::program(name), at.join(name)).unwrap();
+    }
+    let point = at.join("mount");
+    fs::create_dir(&point).unwrap();
+    sh(&format!("chmod 755 {0}; chown 65534:65534 {0}/mount {1}", at.display(), image.display()));
+    let user = format!("cd {}; HOME={0} setpriv --reuid 65534 --regid 65534 --clear-groups", at.display());
+    sh(&format!("{user} ./guestmount --ro -a {} -m /dev/sda mount", image.display()));
+    let mounted = Mounted::there(point.clone());
+    assert_eq!(sh(&format!("{user} ls mount")), "lost+found\n");
+    assert_eq!(sh(&format!("{user} stat -f -c %l mount")), "255\n");
+    // Nobody else was let in, not even root.
+    let refused = fs::read_dir(&point).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    sh(&format!("{user} ./guestunmount mount"));
+    mounted.is_off();
+    let said = sh(&format!("{user} ./guestunmount mount 2>&1 || echo $?"));
+    assert!(said.ends_with("3\n"), "{said}");
 }

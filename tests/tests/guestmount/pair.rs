@@ -30,6 +30,16 @@ impl Mounted {
         Mounted { point, ours: true, is_on: true }
     }
 
+    /// What somebody else has mounted, and takes off.
+    pub(crate) fn there(point: PathBuf) -> Mounted {
+        Mounted { point, ours: true, is_on: true }
+    }
+
+    /// Somebody else has taken it off.
+    pub(crate) fn is_off(mut self) {
+        self.is_on = false;
+    }
+
     /// Takes it off; with ours everything is in the image then.
     pub(crate) fn take_off(mut self) {
         self.is_on = false;
