@@ -458,7 +458,7 @@ fn who_is_not_root_mounts_too() {
     let refused = fs::read_dir(&point).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
     sh(&format!("{user} ./guestunmount mount"));
-    mounted.is_off();
+    mounted.was_taken_off();
     let said = sh(&format!("{user} ./guestunmount mount 2>&1 || echo $?"));
     assert!(said.ends_with("3\n"), "{said}");
 }

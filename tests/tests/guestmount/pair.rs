@@ -36,7 +36,7 @@ impl Mounted {
     }
 
     /// Somebody else has taken it off.
-    pub(crate) fn is_off(mut self) {
+    pub(crate) fn was_taken_off(mut self) {
         self.is_on = false;
     }
 
