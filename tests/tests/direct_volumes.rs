@@ -118,7 +118,7 @@ mount /dev/md/mirror /
 fill-pattern abcdefghijklm 10000000 /pattern
 umount /
 mount /dev/md/zones /
-fill-pattern abcdefghijklm 33000000 /pattern
+fill-pattern abcdefghijklm 30000000 /pattern
 umount /
 mount /dev/md5 /
 fill-pattern abcdefghijklm 20000000 /pattern
