@@ -131,15 +131,15 @@ targets! {
     stream 3000
     luks 1500
     disk 1000
-    volumes 300
-    btrfs 400
-    erofs 800
-    exfat 400
+    volumes 150
+    btrfs 200
+    erofs 400
+    exfat 200
     ext4 600
-    fat 600
-    iso9660 600
-    squashfs 1200
-    xfs 400
+    fat 200
+    iso9660 300
+    squashfs 300
+    xfs 200
     audit 1500
     delta 2000
     undo 2000

@@ -255,11 +255,13 @@ impl FileSystem for Ext4 {
         let into = up_to_end(into, offset, inode.size());
         let count = into.len();
         if inode.has(flag::INLINE_DATA) {
-            let mut bytes = self.inline_data(&inode)?;
-            // What is beyond reads as zeroes.
-            let end = (offset as usize).saturating_add(count);
-            bytes.resize(bytes.len().max(end), 0);
-            into.copy_from_slice(bytes.get(offset as usize..end).unwrap_or_default());
+            let bytes = self.inline_data(&inode)?;
+            let from =
+                usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+            let (inside, beyond) = into.split_at_mut(from.len().min(count));
+            inside.copy_from_slice(from.get(..inside.len()).unwrap_or_default());
+            // What is beyond reads as zeroes, whatever size the inode claims.
+            beyond.fill(0);
         } else {
             self.read_blocks(&inode, offset, into)?;
         }
