@@ -71,6 +71,9 @@ impl Drop for Mount {
     fn drop(&mut self) {
         let status = Command::new("umount").arg(&self.point).status().unwrap();
         assert!(status.success() || std::thread::panicking());
+        // A program that serves a mount may take a while longer to let its device go.
+        let wait = "for i in $(seq 400); do test -z \"$(losetup -j ../image)\" && break; sleep 0.05; done";
+        let _ = Command::new("sh").args(["-c", wait]).current_dir(self.point.as_path()).status();
     }
 }
 
