@@ -199,3 +199,47 @@ fn arrays() {
         script(&["--ro", "--direct=only", "--format=raw", "-a", drives[2]], "run\nlist-md-devices\n");
     assert!(too_few.code == Some(1) && too_few.err.contains("too many members are missing"), "{too_few:?}");
 }
+
+/// LVM's own command for what no action makes, in an appliance without udev.
+const LVM: &str = r#"exec lvm "$1" --config 'activation { udev_sync=0 udev_rules=0 monitoring=0 }
+devices { use_devicesfile=0 obtain_device_list_from_udev=0 } global { locking_dir="/run/lvm" } backup { backup=0 archive=0 }' "${@:2}" >/dev/null 2>&1
+"#;
+
+#[test]
+fn snapshots_and_thin_volumes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (disk, program) = (path("disk"), path("lvm.sh"));
+    std::fs::File::create(&disk).unwrap().set_len(300 << 20).unwrap();
+    std::fs::write(&program, LVM).unwrap();
+    let lvcreate = |words: &str| format!("debug sh \"bash /tmp/lvm.sh lvcreate {words}\"\n");
+    let fill = |volume: &str, pattern: &str, name: &str| {
+        format!(
+            "mount /dev/group/{volume} /\n-rm-f /before\nfill-pattern {pattern} 9000000 /{name}\numount /\n"
+        )
+    };
+    let lines = [
+        format!("run\nmodprobe dm_snapshot\nmodprobe dm_thin_pool\ndebug-upload {program} lvm.sh 0755\n"),
+        "pvcreate /dev/sda\nvgcreate group /dev/sda\nlvcreate origin group 40\nmkfs ext4 /dev/group/origin\n"
+            .to_owned(),
+        fill("origin", "abcdefg", "before") + &lvcreate("-s -n old -L 20M group/origin"),
+        fill("origin", "hijkl", "after") + &lvcreate("--type thin-pool -L 80M -n pool group"),
+        lvcreate("-V 500M --thinpool pool -n thin group") + "mkfs ext4 /dev/group/thin\n",
+        fill("thin", "mnopqr", "before") + &lvcreate("-kn -s -n earlier group/thin"),
+        fill("thin", "stuv", "after"),
+    ];
+    output_of(&["--format=raw", "-a", &disk], &lines.concat());
+    let look = |volume: &str, name: &str| {
+        format!(
+            "blockdev-getsize64 /dev/group/{volume}\nmount-ro /dev/group/{volume} /\nls /\nchecksum md5 /{name}\numount /\n"
+        )
+    };
+    let questions = [
+        "lvs\nlist-filesystems\nvgs\nlist-dm-devices\n".to_owned(),
+        look("origin", "after") + &look("old", "before"),
+        look("thin", "after") + &look("earlier", "before"),
+    ];
+    let answer = agree(&[&disk], &questions.concat());
+    let start = "/dev/group/earlier\n/dev/group/old\n/dev/group/origin\n/dev/group/thin\n";
+    assert!(answer.starts_with(start) && answer.matches("\nbefore\n").count() == 2, "{answer}");
+}

@@ -14,7 +14,7 @@ use super::packages::Package;
 use super::root::RootReport;
 
 /// Counts up when the build itself changes what it makes of the same packages.
-const RECIPE_VERSION: u32 = 2;
+const RECIPE_VERSION: u32 = 3;
 
 const MANIFEST: &str = "manifest.json";
 

@@ -42,6 +42,7 @@ pub(super) const TOOL_PACKAGES: &[&str] = &[
     "sleuthkit",
     "squashfs-tools",
     "tar",
+    "thin-provisioning-tools",
     "util-linux",
     "xfsprogs",
     "xz-utils",

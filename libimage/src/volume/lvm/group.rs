@@ -18,6 +18,8 @@ pub(super) const SKIPPED: &str = "ACTIVATION_SKIP";
 const MISSING: &str = "MISSING";
 /// The kind of a volume that only ties a snapshot to its origin.
 const SNAPSHOT: &str = "snapshot";
+/// Kinds of volumes that users see in lists and that hold nothing of theirs.
+const PRIVATE: [&str; 3] = [SNAPSHOT, "thin-pool", "cache-pool"];
 /// Flag of a group that belongs to another machine.
 const EXPORTED: &str = "EXPORTED";
 
@@ -147,10 +149,11 @@ impl Group {
 
     /// The logical volumes that users see, in the order in which they are made ready.
     pub fn logical_volumes(&self) -> Vec<LogicalVolume> {
-        let is_tie = |volume: &Layout| volume.segments.iter().any(|segment| segment.kind == SNAPSHOT);
+        let is_private = |segment: &Segment| PRIVATE.contains(&segment.kind.as_str());
         let seen = self.sections("logical_volumes").filter_map(|(name, _)| {
-            let volume = self.volumes.get(name).filter(|volume| volume.has(VISIBLE) && !is_tie(volume))?;
-            Some(LogicalVolume {
+            let is_seen = |volume: &&Layout| volume.has(VISIBLE) || self.origin(name).is_some();
+            let volume = self.volumes.get(name).filter(is_seen)?;
+            (!volume.segments.iter().any(is_private)).then(|| LogicalVolume {
                 name: name.clone(),
                 id: volume.id.clone(),
                 is_active: !self.is_exported && !volume.has(SKIPPED),
