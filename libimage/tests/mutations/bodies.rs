@@ -26,6 +26,7 @@ use libimage::fs::exfat::ExFat;
 use libimage::fs::ext4::Ext4;
 use libimage::fs::fat::Fat;
 use libimage::fs::iso9660::Iso;
+use libimage::fs::ntfs::Ntfs;
 use libimage::fs::squashfs::Squashfs;
 use libimage::fs::system::FileSystem;
 use libimage::fs::xfs::Xfs;
@@ -40,7 +41,7 @@ use libimage::{Block, Error, Preallocation, units, volume};
 pub type Body = fn(&[u8]) -> bool;
 
 /// All of them, by the names of the fuzz targets.
-pub const ALL: [(&str, Body); 17] = [
+pub const ALL: [(&str, Body); 18] = [
     ("qcow2", qcow2),
     ("stream", stream),
     ("luks", luks),
@@ -52,6 +53,7 @@ pub const ALL: [(&str, Body); 17] = [
     ("ext4", ext4),
     ("fat", fat),
     ("iso9660", iso9660),
+    ("ntfs", ntfs),
     ("squashfs", squashfs),
     ("xfs", xfs),
     ("audit", look),
@@ -248,6 +250,11 @@ pub fn fat(bytes: &[u8]) -> bool {
 /// ISO 9660.
 pub fn iso9660(bytes: &[u8]) -> bool {
     file_system(Memory::from_bytes(bytes), Iso::open)
+}
+
+/// NTFS.
+pub fn ntfs(bytes: &[u8]) -> bool {
+    file_system(Memory::from_bytes(bytes), Ntfs::open)
 }
 
 /// squashfs.

@@ -54,6 +54,15 @@ pub fn of(target: &str) -> Vec<Seed> {
         "iso9660" => ["-R", "-J", "-R -J -iso-level 3", "-iso-level 1"]
             .map(|options| one(options, &format!("genisoimage -quiet {options} -o image t 2>/dev/null")))
             .into(),
+        "ntfs" => {
+            // What is put into a directory with the attribute is packed.
+            let make = "truncate -s 3M image; mkntfs -F -f -q -s 512 -p 0 -H 0 -S 0 image >/dev/null 2>&1; mkdir m
+                ntfs-3g -o compression,streams_interface=xattr image m; trap 'umount m 2>/dev/null || true' EXIT
+                mkdir m/packed; setfattr -n system.ntfs_attrib_be -v 0x00000810 m/packed; cp t/lines t/noise m/packed
+                cp -r t/. m; cp t/a/b/numbers m/packed; umount m; sync
+                for i in $(seq 50); do ntfs-3g.probe -w image && break; sleep 0.1; done";
+            vec![good("packed", made(&format!("{TREE}\n{LINKS}\n{make}")))]
+        }
         "squashfs" => ["gzip", "lzma", "lzo", "xz -Xbcj x86", "lz4", "zstd -Xcompression-level 2"]
             .map(|method| {
                 one(method, &format!("mksquashfs t image -quiet -no-progress -comp {method} >/dev/null"))

@@ -138,6 +138,7 @@ targets! {
     ext4 600
     fat 200
     iso9660 300
+    ntfs 200
     squashfs 300
     xfs 200
     audit 1500
