@@ -9,7 +9,8 @@ use libimage::volume::md::{Array, arrays};
 
 use super::device::Device;
 use super::devices::Devices;
-use super::{Served, aside};
+use super::sums::hex;
+use super::{Served, aside, names};
 
 /// The kernel's number of the driver.
 const MAJOR: u32 = 9;
@@ -133,8 +134,7 @@ pub(super) fn answer(devices: &Devices, call: &md::Call) -> Served<Value> {
         Call::list_md_devices {} => {
             // Whatever is not known here might be a part of one.
             devices.filesystems()?;
-            let names = devices.arrays()?.0.iter().map(|one| one.name().into()).collect();
-            Ok(Value::StringList(names))
+            Ok(names(devices.arrays()?.0.iter().map(Named::name)))
         }
         Call::md_detail { md } => {
             let name = devices.find(md)?.name;
@@ -162,7 +162,6 @@ fn detail(one: &Named) -> Served<Vec<(GuestString, GuestString)>> {
     if !one.array.others.is_empty() {
         return aside("it has members that are not in use");
     }
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     pairs.push(("uuid".to_owned(), about.id.chunks(4).map(hex).collect::<Vec<_>>().join(":")));
     pairs.push(("devname".to_owned(), one.called.clone()));
     if !about.name.is_empty() {

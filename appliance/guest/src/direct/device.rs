@@ -6,6 +6,7 @@ use libimage::Block;
 use libimage::fs::{Content, detect};
 use libimage::volume::md;
 
+use super::sums::hex;
 use super::{Served, aside};
 
 /// Where signatures are at the beginning and the end of a device, generously.
@@ -142,7 +143,6 @@ fn is_blank(block: &dyn Block) -> libimage::Result<bool> {
 
 /// What probes say of a member of an array.
 fn of_member(superblock: &md::Superblock) -> Content {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let parts =
         [0..4, 4..6, 6..8, 8..10, 10..16].map(|range| hex(superblock.id.get(range).unwrap_or_default()));
     Content {

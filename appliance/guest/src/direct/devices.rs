@@ -4,7 +4,6 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use guestd_api::structs::{self, Struct};
 use guestd_api::{Failure, GuestString, Value};
 use libimage::Block;
 use libimage::fs::btrfs::Btrfs;
@@ -15,7 +14,7 @@ use super::arrays::Arrays;
 use super::device::Device;
 use super::encrypted::Opened;
 use super::logical::Logical;
-use super::{Served, aside, text};
+use super::{Served, aside, structs, text};
 
 /// The disks of a guest.
 pub(super) struct Devices {
@@ -134,17 +133,10 @@ impl Devices {
                         partitions.push(disk.partition(partition)?);
                     }
                     // The superblock of the last partition may look like the disk's, and is not.
-                    if let Some(whole) = md::read(&disk.block).or_else(|e| aside(e.to_string()))? {
-                        let parts = partitions.get(first..).unwrap_or_default();
-                        if !parts
-                            .iter()
-                            .any(|part| part.raid().is_ok_and(|part| part.as_ref() == Some(&whole)))
-                        {
-                            return aside(format!(
-                                "{} is a member of an array and has partitions",
-                                disk.name
-                            ));
-                        }
+                    let whole = md::read(&disk.block).or_else(|e| aside(e.to_string()))?;
+                    let is_same = |part: &Device| part.raid().is_ok_and(|part| part == whole);
+                    if whole.is_some() && !partitions.iter().skip(first).any(is_same) {
+                        return aside(format!("{} is a member of an array and has partitions", disk.name));
                     }
                 }
                 None => whole.push(disk.whole()?),
@@ -287,13 +279,13 @@ impl Devices {
         let Some(table) = self.disk(device)?.table()? else {
             return aside("there is no partition table");
         };
-        let rows = table.partitions.iter().map(|p| structs::Partition {
+        let rows = table.partitions.iter().map(|p| guestd_api::structs::Partition {
             part_num: p.number as i32,
             part_start: p.start,
             part_end: p.start + p.size - 1,
             part_size: p.size,
         });
-        Ok(Value::StructList(rows.map(Struct::into_fields).collect()))
+        Ok(structs(rows))
     }
 
     pub(super) fn table_kind(&self, device: &GuestString) -> Served<Value> {

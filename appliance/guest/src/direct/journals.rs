@@ -7,14 +7,13 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use guestd_api::actions::journal::Call;
-use guestd_api::structs::Struct;
 use guestd_api::{Failure, GuestString, Value};
 use journal::{DEPTH, Journal, Source, is_journal, is_machine, not_open, subject};
 use libimage::fs::system::{FileSystem, FsError, Kind, Node};
 use rustix::io::Errno;
 
 use super::vfs::{MountedAs, Vfs, errno, join};
-use super::{Refusal, Served, aside};
+use super::{Refusal, Served, aside, structs};
 
 /// Bytes that are read from a file at a time: objects are small, and those that are wanted lie close to each other.
 const PAGE: u64 = 16 << 10;
@@ -137,9 +136,7 @@ pub(super) fn answer(vfs: &Vfs, slot: &mut Option<OpenJournal>, call: &Call) -> 
     let answer = match call {
         Call::journal_next {} => Ok(Value::Bool(journal.skip(1) > 0)),
         Call::journal_skip { skip } => Ok(Value::Int(journal.skip(*skip).cast_signed())),
-        Call::journal_get {} => {
-            journal.fields().map(|all| Value::StructList(all.into_iter().map(Struct::into_fields).collect()))
-        }
+        Call::journal_get {} => journal.fields().map(structs),
         Call::journal_get_realtime_usec {} => {
             journal.realtime().map(|microseconds| Value::Int(microseconds.cast_signed()))
         }

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use guestd_api::actions::dirs;
-use guestd_api::structs::{Dirent, Struct};
+use guestd_api::structs::Dirent;
 use guestd_api::{Context, Failure, GuestString, Value};
 use libimage::fs::system::{Attributes, Kind, Time};
 
 use super::vfs::{Found, Place, Vfs, parent};
-use super::{Served, aside, text};
+use super::{Served, aside, structs, text};
 
 /// Half of a year of the Gregorian calendar, in seconds: what is older is shown with its year.
 const HALF_A_YEAR: i64 = 31_556_952 / 2;
@@ -81,7 +81,7 @@ fn entries(vfs: &Vfs, directory: &GuestString) -> Served<Value> {
         entries.push(Dirent { ino, ftyp: letter(named.kind, named.told), name: named.name.into() });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Value::StructList(entries.into_iter().map(Struct::into_fields).collect()))
+    Ok(structs(entries))
 }
 
 /// The directory around one.

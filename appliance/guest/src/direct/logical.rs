@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use guestd_api::Value;
 use guestd_api::actions::lvm;
-use guestd_api::{GuestString, Value};
 use libimage::Block;
 use libimage::volume::lvm::{Groups, KIND};
 
 use super::device::Device;
 use super::devices::Devices;
 use super::vfs::Vfs;
-use super::{Served, aside, reports};
+use super::{Served, aside, names, reports};
 
 /// The volume groups on the disks.
 #[derive(Default)]
@@ -136,13 +136,10 @@ pub(super) fn answer(devices: &Devices, vfs: &Vfs, call: &lvm::Call) -> Served<V
         devices.filesystems()?;
         devices.logical()
     };
-    let names = |list: &mut dyn Iterator<Item = &String>| {
-        Value::StringList(list.map(|name| GuestString::from(name.as_str())).collect())
-    };
     Ok(match call {
-        Call::lvs {} => names(&mut logical()?.sorted().into_iter().map(|volume| &volume.name)),
-        Call::vgs {} => names(&mut logical()?.groups.all().iter().map(|group| &group.name)),
-        Call::pvs {} => names(&mut logical()?.members.iter().map(|member| &member.name)),
+        Call::lvs {} => names(logical()?.sorted().into_iter().map(|volume| volume.name.clone())),
+        Call::vgs {} => names(logical()?.groups.all().iter().map(|group| group.name.clone())),
+        Call::pvs {} => names(logical()?.members.iter().map(|member| member.name.clone())),
         // What is read here is always ready.
         Call::lvm_scan { .. } | Call::vgscan {} => logical().map(|_| Value::Void)?,
         Call::is_lv { mountable } => Value::Bool(devices.find(mountable)?.is_volume()),

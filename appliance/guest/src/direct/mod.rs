@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use guestd_api::actions::{mount, system};
 use guestd_api::prelude::*;
+use guestd_api::structs::Struct;
 use guestd_api::{Call, Error, Failure, Result, Value};
 use libimage::Block;
 
@@ -99,6 +100,14 @@ fn aside<T>(why: impl Into<String>) -> Served<T> {
 
 fn text(value: impl Into<GuestString>) -> Value {
     Value::String(value.into())
+}
+
+fn names(list: impl IntoIterator<Item = String>) -> Value {
+    Value::StringList(list.into_iter().map(GuestString::from).collect())
+}
+
+fn structs<S: Struct>(list: impl IntoIterator<Item = S>) -> Value {
+    Value::StructList(list.into_iter().map(Struct::into_fields).collect())
 }
 
 /// Gives up if that is wanted.

@@ -4,14 +4,13 @@
 //! same hive and its caller notices nothing. Hives that are to be changed are the appliance's from the start.
 
 use guestd_api::actions::hivex::{Call, HivexOpenOptions};
-use guestd_api::structs::Struct;
 use guestd_api::{Failure, GuestString, Value};
 use hive::Hive;
 use hive::actions::{self, no_file, not_open, not_opened};
 
 use super::reading::open;
 use super::vfs::{MountedAs, Vfs};
-use super::{Refusal, Served, aside, text};
+use super::{Refusal, Served, aside, structs, text};
 
 /// The largest hive that is read into this process; larger ones are the appliance's, with its own limit.
 const MAX_HIVE: u64 = 256 << 20;
@@ -56,12 +55,12 @@ pub(super) fn answer(vfs: &Vfs, registry: &mut Option<Registry>, call: &Call) ->
         }
         Call::hivex_root {} => Value::Int(actions::root(hive)?),
         Call::hivex_node_name { nodeh } => text(actions::node_name(hive, *nodeh)?),
-        Call::hivex_node_children { nodeh } => list(actions::node_children(hive, *nodeh)?),
+        Call::hivex_node_children { nodeh } => structs(actions::node_children(hive, *nodeh)?),
         Call::hivex_node_get_child { nodeh, name } => {
             Value::Int(actions::node_get_child(hive, *nodeh, name)?)
         }
         Call::hivex_node_parent { nodeh } => Value::Int(actions::node_parent(hive, *nodeh)?),
-        Call::hivex_node_values { nodeh } => list(actions::node_values(hive, *nodeh)?),
+        Call::hivex_node_values { nodeh } => structs(actions::node_values(hive, *nodeh)?),
         Call::hivex_node_get_value { nodeh, key } => Value::Int(actions::node_get_value(hive, *nodeh, key)?),
         Call::hivex_value_key { valueh } => text(actions::value_key(hive, *valueh)?),
         Call::hivex_value_type { valueh } => Value::Int(actions::value_type(hive, *valueh)?),
@@ -102,8 +101,4 @@ fn read(vfs: &Vfs, path: &GuestString) -> Served<Hive> {
         other => other,
     })?;
     Hive::new(bytes, false).map_err(|errno| not_opened(path.as_bytes(), errno).into())
-}
-
-fn list<T: Struct>(all: Vec<T>) -> Value {
-    Value::StructList(all.into_iter().map(Struct::into_fields).collect())
 }

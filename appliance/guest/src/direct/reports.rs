@@ -1,14 +1,14 @@
 //! What LVM's reports say of volume groups, their devices and their volumes.
 
 use guestd_api::actions::lvm;
-use guestd_api::structs::{LvmLv, LvmPv, LvmVg, Struct};
+use guestd_api::structs::{LvmLv, LvmPv, LvmVg};
 use guestd_api::{GuestString, Value};
 use libimage::volume::lvm::{Group, GroupReport};
 
 use super::devices::Devices;
 use super::logical::Logical;
 use super::vfs::Vfs;
-use super::{Served, aside, text};
+use super::{Served, aside, names, structs, text};
 
 /// What all groups are that are read here.
 const FORMAT: &str = "lvm2";
@@ -16,7 +16,6 @@ const FORMAT: &str = "lvm2";
 /// Answers a call for a report.
 pub(super) fn answer(devices: &Devices, vfs: &Vfs, logical: &Logical, call: &lvm::Call) -> Served<Value> {
     use lvm::Call;
-    let list = |ids: Vec<String>| Value::StringList(ids.into_iter().map(GuestString::from).collect());
     Ok(match call {
         Call::pvs_full {} => structs(physical_volumes(logical)?),
         Call::vgs_full {} => structs(volume_groups(logical)?),
@@ -40,14 +39,10 @@ pub(super) fn answer(devices: &Devices, vfs: &Vfs, logical: &Logical, call: &lvm
                 None => return aside(format!("{name} is no logical volume")),
             }
         }
-        Call::vgpvuuids { vgname } => list(report(logical, group(logical, vgname)?)?.device_ids),
-        Call::vglvuuids { vgname } => list(report(logical, group(logical, vgname)?)?.volume_ids),
+        Call::vgpvuuids { vgname } => names(report(logical, group(logical, vgname)?)?.device_ids),
+        Call::vglvuuids { vgname } => names(report(logical, group(logical, vgname)?)?.volume_ids),
         _ => return aside("LVM's programs answer it"),
     })
-}
-
-fn structs<S: Struct>(list: Vec<S>) -> Value {
-    Value::StructList(list.into_iter().map(Struct::into_fields).collect())
 }
 
 fn group<'l>(logical: &'l Logical, name: &GuestString) -> Served<&'l Group> {

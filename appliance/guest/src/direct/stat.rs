@@ -9,7 +9,7 @@ use guestd_api::{Context, GuestString, Value};
 use libimage::fs::system::{Attributes, Kind};
 
 use super::vfs::{Found, Vfs, join};
-use super::{MAX_DEPTH, Served, aside, check};
+use super::{MAX_DEPTH, Served, aside, check, structs};
 
 /// Answers a call of this group.
 pub(super) fn answer(vfs: &Vfs, call: &stat::Call, context: &mut Context<'_>) -> Served<Value> {
@@ -19,13 +19,8 @@ pub(super) fn answer(vfs: &Vfs, call: &stat::Call, context: &mut Context<'_>) ->
         Call::lstat { path } => Ok(Value::Struct(in_seconds(&of_path(vfs, path, false)?).into_fields())),
         Call::statns { path } => Ok(Value::Struct(of_path(vfs, path, true)?.into_fields())),
         Call::lstatns { path } => Ok(Value::Struct(of_path(vfs, path, false)?.into_fields())),
-        Call::lstatnslist { path, names } => {
-            Ok(Value::StructList(of_names(vfs, path, names)?.into_iter().map(Struct::into_fields).collect()))
-        }
-        Call::lstatlist { path, names } => {
-            let all = of_names(vfs, path, names)?;
-            Ok(Value::StructList(all.iter().map(|one| in_seconds(one).into_fields()).collect()))
-        }
+        Call::lstatnslist { path, names } => Ok(structs(of_names(vfs, path, names)?)),
+        Call::lstatlist { path, names } => Ok(structs(of_names(vfs, path, names)?.iter().map(in_seconds))),
         Call::filesize { file } => Ok(Value::Int(vfs.existing(file)?.size()?.cast_signed())),
         Call::statvfs { path } => space(vfs, path),
         Call::du { path } => blocks_below(vfs, path, context),

@@ -60,7 +60,8 @@ impl Sum {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as checksums are written.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         // Text always takes more text.

@@ -6,14 +6,10 @@ use libimage::volume::{Partition, TableKind};
 use rustix::io::Errno;
 
 use super::devices::{Devices, disk_name};
-use super::{Served, aside, text};
+use super::{Served, aside, names, text};
 
 /// The type of a partition that UEFI starts from.
 const EFI_SYSTEM: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
-
-fn names(list: impl IntoIterator<Item = String>) -> Value {
-    Value::StringList(list.into_iter().map(GuestString::from).collect())
-}
 
 /// Answers a call of the group of devices.
 pub(super) fn devices(devices: &Devices, call: &devices_api::Call) -> Served<Value> {

@@ -2,13 +2,13 @@
 
 use guestd_api::actions::xattr;
 use guestd_api::forms::acl;
-use guestd_api::structs::{Struct, Xattr};
+use guestd_api::structs::Xattr;
 use guestd_api::{Failure, GuestString, Value};
 use libimage::fs::system::Kind;
 use rustix::io::Errno;
 
 use super::vfs::{Found, Place, Vfs, errno};
-use super::{Refusal, Served, aside, text};
+use super::{Refusal, Served, aside, structs, text};
 
 /// Answers a call of this group.
 pub(super) fn answer(vfs: &Vfs, call: &xattr::Call) -> Served<Value> {
@@ -75,7 +75,7 @@ fn all(vfs: &Vfs, path: &GuestString, follow: bool) -> Served<Value> {
     let named = |refusal: Refusal| refusal.with_subject(&subject);
     let found = vfs.there(path, follow).map_err(named)?;
     let all = read_all(vfs, found.place()?, path.as_bytes()).map_err(named)?;
-    Ok(Value::StructList(all.into_iter().map(Struct::into_fields).collect()))
+    Ok(structs(all))
 }
 
 fn of_names(vfs: &Vfs, path: &GuestString, names: &[GuestString]) -> Served<Value> {
@@ -89,7 +89,7 @@ fn of_names(vfs: &Vfs, path: &GuestString, names: &[GuestString]) -> Served<Valu
         list.push(Xattr { attrname: GuestString::new(), attrval: count.into() });
         list.extend(all.unwrap_or_default());
     }
-    Ok(Value::StructList(list.into_iter().map(Struct::into_fields).collect()))
+    Ok(structs(list))
 }
 
 fn list(vfs: &Vfs, path: &GuestString, acltype: &GuestString) -> Served<Value> {
