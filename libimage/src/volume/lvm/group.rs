@@ -100,14 +100,13 @@ impl Group {
         let inner = |name: &str| section.get(name).and_then(Value::section);
         let mut devices = BTreeMap::new();
         for (name, device) in inner("physical_volumes")?.sections() {
-            let number = |name: &str| device.get(name).and_then(Value::number);
             devices.insert(
                 name.clone(),
                 Device {
-                    id: device.get("id")?.text()?.replace('-', ""),
+                    id: device.text("id")?.replace('-', ""),
                     is_stale: flags(device).iter().any(|flag| flag == MISSING),
-                    start: number("pe_start")?.checked_mul(SECTOR)?,
-                    extents: number("pe_count")?,
+                    start: device.number("pe_start")?.checked_mul(SECTOR)?,
+                    extents: device.number("pe_count")?,
                     block: None,
                 },
             );
@@ -116,11 +115,11 @@ impl Group {
         for (name, volume) in inner("logical_volumes").into_iter().flat_map(Section::sections) {
             volumes.insert(name.clone(), Layout::of(volume)?);
         }
-        let extent = section.get("extent_size")?.number()?.checked_mul(SECTOR).filter(|size| *size > 0)?;
+        let extent = section.number("extent_size")?.checked_mul(SECTOR).filter(|size| *size > 0)?;
         Some(Group {
             name: name.to_owned(),
-            id: section.get("id")?.text()?.to_owned(),
-            sequence: section.get("seqno")?.number()?,
+            id: section.text("id")?.to_owned(),
+            sequence: section.number("seqno")?,
             is_exported: flags(section).iter().any(|flag| flag == EXPORTED),
             extent,
             devices,
@@ -182,27 +181,23 @@ impl Group {
         if self.volumes.get(volume).is_some_and(|layout| layout.has("PVMOVE")) {
             return Some("is being moved to another disk");
         }
-        let is_named =
-            |segment: &Segment, key: &str| segment.section.get(key).and_then(Value::text) == Some(volume);
-        let mut snapshots =
-            self.volumes.values().flat_map(|layout| &layout.segments).filter(|s| s.kind == SNAPSHOT);
-        snapshots.find_map(|segment| {
-            let is_merging = segment.section.get("merging_store").is_some();
-            if is_named(segment, "merging_store") || is_merging && is_named(segment, "origin") {
-                Some("is being merged with a snapshot")
-            } else {
-                None
-            }
-        })
+        let mut snapshots = self.snapshots();
+        let is_merging = snapshots.any(|snapshot| {
+            let is_named = |name: &str| snapshot.text(name) == Some(volume);
+            is_named("merging_store") || snapshot.get("merging_store").is_some() && is_named("origin")
+        });
+        is_merging.then_some("is being merged with a snapshot")
+    }
+
+    /// What ties snapshots to their origins.
+    fn snapshots(&self) -> impl Iterator<Item = &Section> {
+        let segments = self.volumes.values().flat_map(|layout| &layout.segments);
+        segments.filter(|segment| segment.kind == SNAPSHOT).map(|segment| &segment.section)
     }
 
     /// What a volume is a snapshot of, if it holds the differences of one.
     pub(super) fn origin(&self, volume: &str) -> Option<&str> {
-        let segments = self.volumes.values().flat_map(|layout| &layout.segments);
-        let mut snapshots = segments.filter(|segment| segment.kind == SNAPSHOT);
-        let of_it = snapshots
-            .find(|segment| segment.section.get("cow_store").and_then(Value::text) == Some(volume))?;
-        of_it.section.get("origin").and_then(Value::text)
+        self.snapshots().find(|snapshot| snapshot.text("cow_store") == Some(volume))?.text("origin")
     }
 
     pub(super) fn refuse(&self, volume: &str, what: &str) -> Error {
@@ -218,16 +213,15 @@ impl Layout {
     fn of(section: &Section) -> Option<Layout> {
         let mut segments = Vec::new();
         for (_, segment) in section.sections() {
-            let number = |name: &str| segment.get(name).and_then(Value::number);
             segments.push(Segment {
-                start: number("start_extent")?,
-                count: number("extent_count")?,
-                kind: segment.get("type")?.text()?.to_owned(),
+                start: segment.number("start_extent")?,
+                count: segment.number("extent_count")?,
+                kind: segment.text("type")?.to_owned(),
                 section: segment.clone(),
             });
         }
         segments.sort_by_key(|segment| segment.start);
-        Some(Layout { id: section.get("id")?.text()?.to_owned(), flags: flags(section), segments })
+        Some(Layout { id: section.text("id")?.to_owned(), flags: flags(section), segments })
     }
 
     pub(super) fn has(&self, flag: &str) -> bool {

@@ -107,28 +107,25 @@ impl Map<'_> {
 
     /// What a thin pool has given to a volume.
     fn thin(&self, segment: &Segment, depth: usize) -> Result<Arc<dyn Block>> {
-        let text =
-            |segment: &Segment, key: &str| segment.section.get(key).and_then(Value::text).map(str::to_owned);
-        let number = |segment: &Segment, key: &str| segment.section.get(key).and_then(Value::number);
-        let layout = text(segment, "thin_pool").and_then(|pool| self.group.volumes.get(&pool));
-        let Some([pool]) = layout.map(|layout| layout.segments.as_slice()) else {
+        let layout = segment.section.text("thin_pool").and_then(|pool| self.group.volumes.get(pool));
+        let Some([Segment { section: pool, .. }]) = layout.map(|layout| layout.segments.as_slice()) else {
             return self.broken("is in a thin pool that does not exist");
         };
-        let (Some(metadata), Some(data)) = (text(pool, "metadata"), text(pool, "pool")) else {
+        let (Some(metadata), Some(data)) = (pool.text("metadata"), pool.text("pool")) else {
             return self.broken("is in a thin pool without data");
         };
-        let Some(device) = number(segment, "device_id") else {
+        let Some(device) = segment.section.number("device_id") else {
             return self.broken("has no number in its pool");
         };
         // LVM has written down what the pool shall do when it is made ready.
-        let has_messages = pool.section.iter().any(|(key, _)| key.starts_with("message"));
-        let transaction = number(pool, "transaction_id");
-        let pool = Pool::open(self.volume(&metadata, depth + 1)?, self.volume(&data, depth + 1)?)?;
+        let has_messages = pool.iter().any(|(key, _)| key.starts_with("message"));
+        let transaction = pool.number("transaction_id");
+        let pool = Pool::open(self.volume(metadata, depth + 1)?, self.volume(data, depth + 1)?)?;
         if has_messages || transaction != Some(pool.transaction) {
             return self.refuse("is in a thin pool with changes that are not done yet");
         }
         let origin =
-            text(segment, "external_origin").map(|name| self.volume(&name, depth + 1)).transpose()?;
+            segment.section.text("external_origin").map(|name| self.volume(name, depth + 1)).transpose()?;
         pool.volume(device, self.bytes(segment.count, 1)?, origin)
     }
 
@@ -143,7 +140,7 @@ impl Map<'_> {
 
     /// Names and extents in turns.
     fn areas<'s>(&self, segment: &'s Segment, list: &str) -> Result<Vec<(&'s str, u64)>> {
-        let list = segment.section.get(list).map(Value::list).unwrap_or_default();
+        let list = segment.section.list(list);
         let pairs = list.chunks(2).map(|pair| match pair {
             [name, extent] => Some((name.text()?, extent.number()?)),
             _ => None,
@@ -155,7 +152,7 @@ impl Map<'_> {
     }
 
     fn names<'s>(&self, segment: &'s Segment, list: &str) -> Result<Vec<&'s str>> {
-        let list = segment.section.get(list).map(Value::list).unwrap_or_default();
+        let list = segment.section.list(list);
         match list.iter().map(Value::text).collect::<Option<Vec<_>>>() {
             Some(names) if (1..=2 * MAX_WIDTH).contains(&names.len()) => Ok(names),
             _ => self.broken("has a list of images that makes no sense"),
@@ -195,7 +192,7 @@ impl Map<'_> {
         if parts.len() == 1 {
             return self.cut(parts.remove(0), size);
         }
-        let chunk = segment.section.get("stripe_size").and_then(Value::number);
+        let chunk = segment.section.number("stripe_size");
         match chunk.and_then(|sectors| sectors.checked_mul(SECTOR)).filter(|chunk| *chunk > 0) {
             Some(chunk) => self.cut(Arc::new(Stripe::new(parts, chunk)?), size),
             None => self.broken("has stripes of no size"),

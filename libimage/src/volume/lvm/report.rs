@@ -98,17 +98,8 @@ fn dashed(id: &str) -> String {
     out
 }
 
-fn number(section: &Section, name: &str) -> Option<u64> {
-    section.get(name)?.number()
-}
-
-fn text<'s>(section: &'s Section, name: &str) -> Option<&'s str> {
-    section.get(name)?.text()
-}
-
 fn tags(section: &Section) -> String {
-    let tags = section.get("tags").map(Value::list).unwrap_or_default();
-    tags.iter().filter_map(Value::text).collect::<Vec<_>>().join(",")
+    section.list("tags").iter().filter_map(Value::text).collect::<Vec<_>>().join(",")
 }
 
 fn has(section: &Section, flag: &str) -> bool {
@@ -117,7 +108,7 @@ fn has(section: &Section, flag: &str) -> bool {
 
 /// The letter of a policy of allocation; `None` for one that is not known.
 fn policy(section: &Section, usual: char) -> Option<char> {
-    Some(match text(section, "allocation_policy") {
+    Some(match section.text("allocation_policy") {
         None => usual,
         Some("contiguous") => 'c',
         Some("cling") => 'l',
@@ -140,7 +131,7 @@ impl Group {
             if segment.kind != "striped" {
                 return None;
             }
-            let areas = segment.section.get("stripes").map(Value::list).unwrap_or_default();
+            let areas = segment.section.list("stripes");
             let each = segment.count.checked_div(areas.len() as u64 / 2)?;
             let here = areas.iter().filter(|area| area.text() == Some(device)).count() as u64;
             used = used.checked_add(each.checked_mul(here)?)?;
@@ -179,7 +170,7 @@ impl Group {
             ];
             Some(VolumeReport {
                 name: name.clone(),
-                id: dashed(text(section, "id")?),
+                id: dashed(section.text("id")?),
                 attributes: attributes.into_iter().collect(),
                 size: layout.extents().checked_mul(self.extent)?,
                 segments: layout.segments.len() as u64,
@@ -200,12 +191,12 @@ impl Groups {
         let mut device_ids = Vec::new();
         for (name, section) in group.sections("physical_volumes") {
             let device = group.devices.get(name)?;
-            let label = self.label(text(section, "id")?)?;
+            let label = self.label(section.text("id")?)?;
             extents = extents.checked_add(device.extents)?;
             used = used.checked_add(group.used(name)?)?;
             areas = areas.checked_add(label.areas)?;
             area_free = area_free.min(label.free);
-            device_ids.push(dashed(text(section, "id")?));
+            device_ids.push(dashed(section.text("id")?));
         }
         let section = &group.section;
         let attributes = [
@@ -219,15 +210,15 @@ impl Groups {
         if has(section, "CLUSTERED") || has(section, "SHARED") || section.get("lock_type").is_some() {
             return None;
         }
-        let ids = group.volume_sections().map(|(_, volume)| Some(dashed(text(volume, "id")?)));
+        let ids = group.volume_sections().map(|(_, volume)| Some(dashed(volume.text("id")?)));
         Some(GroupReport {
             attributes: attributes.into_iter().collect(),
             extent: group.extent,
             extents,
             free: extents.checked_sub(used)?,
-            system: text(section, "system_id").unwrap_or_default().to_owned(),
-            max_volumes: number(section, "max_lv").unwrap_or_default(),
-            max_devices: number(section, "max_pv").unwrap_or_default(),
+            system: section.text("system_id").unwrap_or_default().to_owned(),
+            max_volumes: section.number("max_lv").unwrap_or_default(),
+            max_devices: section.number("max_pv").unwrap_or_default(),
             device_ids,
             volume_ids: ids.collect::<Option<_>>()?,
             sequence: group.sequence,
@@ -258,7 +249,7 @@ impl Groups {
             group.sections("physical_volumes").map(move |(name, section)| (group, name, section))
         });
         let Some((group, name, section)) = members
-            .find(|(_, _, section)| text(section, "id").is_some_and(|known| dashed(known) == report.id))
+            .find(|(_, _, section)| section.text("id").is_some_and(|known| dashed(known) == report.id))
         else {
             return Some(report);
         };
@@ -275,7 +266,7 @@ impl Groups {
             extents: device.extents,
             used_extents,
             tags: tags(section),
-            start: number(section, "pe_start")?.checked_mul(SECTOR)?,
+            start: section.number("pe_start")?.checked_mul(SECTOR)?,
             ..report
         })
     }

@@ -31,6 +31,21 @@ impl Section {
         self.values.get(name)
     }
 
+    /// The number of a name.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.number()
+    }
+
+    /// The text of a name.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.text()
+    }
+
+    /// The list of a name, empty if there is none.
+    pub(super) fn list(&self, name: &str) -> &[Value] {
+        self.get(name).map(Value::list).unwrap_or_default()
+    }
+
     /// All names with their values, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.names.iter().filter_map(|name| self.values.get_key_value(name))
