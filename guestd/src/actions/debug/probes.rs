@@ -3,6 +3,7 @@
 use super::{count, exactly};
 use crate::disks::Device;
 use crate::worker::Worker;
+use guestd_api::actions::system::Server as _;
 use guestd_api::{Failure, GuestString};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -17,6 +18,8 @@ const SPEED_TIME: Duration = Duration::from_secs(10);
 const MAX_TIME: usize = 3600;
 /// The sectors that mark the beginning and the end of a trace, in the order in which they are read.
 const MARKS: [(&str, [u64; 4]); 2] = [("on", [2, 21, 15, 16]), ("off", [2, 15, 21, 16])];
+/// Everything that the kernel keeps of disks.
+const ALL_CACHES: i32 = 3;
 /// Bytes in a sector of a trace's mark.
 const SECTOR: u64 = 512;
 
@@ -72,7 +75,7 @@ impl Worker {
         let marks =
             MARKS.iter().find(|(name, _)| *state == **name).map(|(_, marks)| marks).ok_or_else(usage)?;
         let device = self.device_of(device)?;
-        self.forget_caches()?;
+        self.drop_caches(ALL_CACHES)?;
         let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&device.node);
         let file = open.map_err(|error| device.failure(error))?;
         let mut sector = Box::new(Aligned([0; 4096]));
@@ -111,7 +114,7 @@ impl Worker {
     /// Reads all of what was opened, from the disk.
     pub(super) fn read_mapped(&self, words: &[GuestString]) -> Result<GuestString, Failure> {
         let [] = exactly(words).ok_or_else(|| Failure::new("bmap: expecting no argument"))?;
-        self.forget_caches()?;
+        self.drop_caches(ALL_CACHES)?;
         let read = self.agent.session.mapped.with("bmap: call bmap_file or bmap_device first", |file| {
             let failed = |error| Failure::io("bmap", &error);
             if file.metadata().map_err(failed)?.is_dir() {
@@ -127,12 +130,6 @@ impl Worker {
         });
         self.agent.session.mapped.close();
         read.map(|()| "ok".into())
-    }
-
-    fn forget_caches(&self) -> Result<(), Failure> {
-        rustix::fs::sync();
-        let file = "/proc/sys/vm/drop_caches";
-        std::fs::write(file, "3").map_err(|error| Failure::io(file, &error))
     }
 
     /// Has the kernel keep the memory of programs that die, in files of this pattern.
