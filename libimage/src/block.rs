@@ -80,6 +80,32 @@ pub trait Block: Send + Sync {
     }
 }
 
+/// The methods of a [`Block`] that nobody may write to, whatever it is: for the `impl` of one that is only a view.
+macro_rules! read_only {
+    () => {
+        fn write_at(&self, _buf: &[u8], _offset: u64) -> $crate::Result<()> {
+            Err($crate::Error::ReadOnly { file: self.name().to_owned() })
+        }
+
+        fn write_zeroes(&self, _range: std::ops::Range<u64>, _how: $crate::Zero) -> $crate::Result<()> {
+            Err($crate::Error::ReadOnly { file: self.name().to_owned() })
+        }
+
+        fn discard(&self, _range: std::ops::Range<u64>) -> $crate::Result<()> {
+            Err($crate::Error::ReadOnly { file: self.name().to_owned() })
+        }
+
+        fn flush(&self) -> $crate::Result<()> {
+            Ok(())
+        }
+
+        fn is_read_only(&self) -> bool {
+            true
+        }
+    };
+}
+pub(crate) use read_only;
+
 /// Bytes of a local file.
 #[derive(Debug, Clone)]
 pub struct HostRange {

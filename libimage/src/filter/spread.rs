@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, check_range, read_only};
 use crate::error::{Error, Result};
 
 /// How bytes lie on devices.
@@ -57,10 +57,6 @@ impl<L: Layout> Spread<L> {
         let piece = self.piece(range.start)?;
         Ok((piece.block, piece.offset..piece.offset + piece.length.min(length)))
     }
-
-    fn read_only<T>(&self) -> Result<T> {
-        Err(Error::ReadOnly { file: self.name.clone() })
-    }
 }
 
 impl<L: Layout> Block for Spread<L> {
@@ -81,21 +77,7 @@ impl<L: Layout> Block for Spread<L> {
         Ok(())
     }
 
-    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
-        self.read_only()
-    }
-
-    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
-        self.read_only()
-    }
-
-    fn discard(&self, _range: Range<u64>) -> Result<()> {
-        self.read_only()
-    }
-
-    fn flush(&self) -> Result<()> {
-        Ok(())
-    }
+    read_only!();
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
         let (block, range) = self.begin(&range)?;
@@ -109,10 +91,6 @@ impl<L: Layout> Block for Spread<L> {
 
     fn limits(&self) -> Limits {
         Limits::default()
-    }
-
-    fn is_read_only(&self) -> bool {
-        true
     }
 
     fn name(&self) -> &str {

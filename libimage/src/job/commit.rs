@@ -10,8 +10,8 @@ use std::thread;
 
 use super::copy::{self, Manner, Plain};
 use super::progress::Progress;
-use crate::block::{Block, Extent, HostRange, Limits, Preallocation, Zero};
-use crate::error::{Error, Result};
+use crate::block::{Block, Extent, HostRange, Limits, Preallocation, read_only};
+use crate::error::Result;
 use crate::storage::FileStorage;
 
 /// The smallest run of zeroes that is worth a hole in a raw image, in bytes.
@@ -99,21 +99,7 @@ impl Block for Above {
         self.inner.read_at(buf, offset)
     }
 
-    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
-        self.refuse()
-    }
-
-    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
-        self.refuse()
-    }
-
-    fn discard(&self, _range: Range<u64>) -> Result<()> {
-        self.refuse()
-    }
-
-    fn flush(&self) -> Result<()> {
-        Ok(())
-    }
+    read_only!();
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
         let extent = self.inner.status(range)?;
@@ -128,17 +114,7 @@ impl Block for Above {
         self.inner.limits()
     }
 
-    fn is_read_only(&self) -> bool {
-        true
-    }
-
     fn name(&self) -> &str {
         self.inner.name()
-    }
-}
-
-impl Above {
-    fn refuse(&self) -> Result<()> {
-        Err(Error::ReadOnly { file: self.inner.name().to_owned() })
     }
 }

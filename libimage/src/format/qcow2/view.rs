@@ -7,7 +7,7 @@ use super::image::Qcow2;
 use super::read::View;
 use super::snapshot;
 use super::storage::read_table;
-use crate::block::{Block, Extent, HostRange, Limits, Zero, check_range};
+use crate::block::{Block, Extent, HostRange, Limits, check_range, read_only};
 use crate::error::{Error, Result};
 use crate::sync::Ordering;
 
@@ -49,12 +49,6 @@ impl Drop for SnapshotView {
     }
 }
 
-impl SnapshotView {
-    fn refuse<T>(&self) -> Result<T> {
-        Err(Error::ReadOnly { file: self.name.clone() })
-    }
-}
-
 impl Block for SnapshotView {
     fn size(&self) -> u64 {
         self.size
@@ -66,21 +60,7 @@ impl Block for SnapshotView {
         self.image.read_view(View::Fixed(&self.l1), buf, offset)
     }
 
-    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
-        self.refuse()
-    }
-
-    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
-        self.refuse()
-    }
-
-    fn discard(&self, _range: Range<u64>) -> Result<()> {
-        self.refuse()
-    }
-
-    fn flush(&self) -> Result<()> {
-        Ok(())
-    }
+    read_only!();
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
         check_range(self, range.start, range.end.saturating_sub(range.start))?;
@@ -96,10 +76,6 @@ impl Block for SnapshotView {
 
     fn limits(&self) -> Limits {
         self.image.limits()
-    }
-
-    fn is_read_only(&self) -> bool {
-        true
     }
 
     fn name(&self) -> &str {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Action, Header, Reader, Record};
-use crate::block::{Block, Extent, Limits, Zero, check_range};
+use crate::block::{Block, Extent, Limits, check_range, read_only};
 use crate::error::{Error, Result};
 
 /// Where a change is in the delta.
@@ -121,21 +121,7 @@ impl Block for Patched {
         Ok(())
     }
 
-    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
-        Err(Error::ReadOnly { file: self.name.clone() })
-    }
-
-    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
-        Err(Error::ReadOnly { file: self.name.clone() })
-    }
-
-    fn discard(&self, _range: Range<u64>) -> Result<()> {
-        Err(Error::ReadOnly { file: self.name.clone() })
-    }
-
-    fn flush(&self) -> Result<()> {
-        Ok(())
-    }
+    read_only!();
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
         let length = range.end.saturating_sub(range.start);
@@ -162,10 +148,6 @@ impl Block for Patched {
 
     fn limits(&self) -> Limits {
         self.base.limits()
-    }
-
-    fn is_read_only(&self) -> bool {
-        true
     }
 
     fn name(&self) -> &str {

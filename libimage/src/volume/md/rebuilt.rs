@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::block::{Block, Extent, Limits, Zero, check_range};
-use crate::error::{Error, Result};
+use crate::block::{Block, Extent, Limits, check_range, read_only};
+use crate::error::Result;
 
 /// Bytes that are computed at a time.
 const PIECE: usize = 64 << 10;
@@ -22,10 +22,6 @@ impl Rebuilt {
         let names: Vec<&str> = others.iter().map(|other| other.name()).collect();
         let name = names.join(" + ");
         Rebuilt { others, size, name }
-    }
-
-    fn read_only<T>(&self) -> Result<T> {
-        Err(Error::ReadOnly { file: self.name.clone() })
     }
 }
 
@@ -48,21 +44,7 @@ impl Block for Rebuilt {
         Ok(())
     }
 
-    fn write_at(&self, _buf: &[u8], _offset: u64) -> Result<()> {
-        self.read_only()
-    }
-
-    fn write_zeroes(&self, _range: Range<u64>, _how: Zero) -> Result<()> {
-        self.read_only()
-    }
-
-    fn discard(&self, _range: Range<u64>) -> Result<()> {
-        self.read_only()
-    }
-
-    fn flush(&self) -> Result<()> {
-        Ok(())
-    }
+    read_only!();
 
     fn status(&self, range: Range<u64>) -> Result<Extent> {
         check_range(self, range.start, range.end.saturating_sub(range.start))?;
@@ -71,10 +53,6 @@ impl Block for Rebuilt {
 
     fn limits(&self) -> Limits {
         Limits::default()
-    }
-
-    fn is_read_only(&self) -> bool {
-        true
     }
 
     fn name(&self) -> &str {
