@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use system_tests::fish::{each, output_of, script};
-use system_tests::images::{self, Table, hives};
+use system_tests::images::{self, Table, WINDOWS_QUESTIONS, hives};
 use system_tests::programs::{output_of as tool, peer};
 use tempfile::TempDir;
 
@@ -149,27 +149,7 @@ fn windows_is_inspected_without_an_appliance() {
     let made = Made::new("win10", |_| {});
     let disk = made.path("disk").to_str().unwrap().to_owned();
     let mut asking = "run\ninspect-os\n".to_owned();
-    for question in [
-        "type",
-        "distro",
-        "product-name",
-        "product-variant",
-        "major-version",
-        "minor-version",
-        "arch",
-        "hostname",
-        "osinfo",
-        "build-id",
-        "mountpoints",
-        "filesystems",
-        "drive-mappings",
-        "windows-systemroot",
-        "windows-software-hive",
-        "windows-system-hive",
-        "windows-current-control-set",
-        "windows-group-policy",
-        "icon",
-    ] {
+    for question in WINDOWS_QUESTIONS.iter().chain(&["filesystems", "icon"]) {
         asking.push_str(&format!("inspect-get-{question} /dev/sda1\n"));
     }
     asking.push_str("mount-ro /dev/sda1 /\ninspect-list-applications2 /dev/sda1\n");

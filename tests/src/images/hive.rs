@@ -7,6 +7,27 @@ use crate::programs::peer;
 #[path = "../../../guestd/tests/support/hive.rs"]
 mod empty;
 
+/// What inspection is asked about such a system.
+pub const WINDOWS_QUESTIONS: [&str; 17] = [
+    "type",
+    "distro",
+    "product-name",
+    "product-variant",
+    "major-version",
+    "minor-version",
+    "arch",
+    "hostname",
+    "osinfo",
+    "build-id",
+    "mountpoints",
+    "drive-mappings",
+    "windows-systemroot",
+    "windows-software-hive",
+    "windows-system-hive",
+    "windows-current-control-set",
+    "windows-group-policy",
+];
+
 /// Makes the hives `SYSTEM-software` and `SYSTEM-system` of one of the systems in `testdata/guests`.
 ///
 /// # Panics

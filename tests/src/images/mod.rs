@@ -5,5 +5,5 @@ mod hive;
 mod tree;
 
 pub use disk::{Table, disk, ext, format, overlay, part_of};
-pub use hive::hives;
+pub use hive::{WINDOWS_QUESTIONS, hives};
 pub use tree::{BOOT_LABEL, ROOT_UUID, boot_tree, debian_tree, odd_tree};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use system_tests::fish::{output_of, script};
-use system_tests::images::hives;
+use system_tests::images::{WINDOWS_QUESTIONS, hives};
 
 use crate::recipe::program;
 
@@ -81,26 +81,6 @@ umount /
 fn name(disk: &Path) -> &str {
     disk.to_str().unwrap()
 }
-
-const QUESTIONS: [&str; 17] = [
-    "type",
-    "distro",
-    "product-name",
-    "product-variant",
-    "major-version",
-    "minor-version",
-    "arch",
-    "hostname",
-    "osinfo",
-    "build-id",
-    "mountpoints",
-    "drive-mappings",
-    "windows-systemroot",
-    "windows-software-hive",
-    "windows-system-hive",
-    "windows-current-control-set",
-    "windows-group-policy",
-];
 
 /// What libguestfs says of the same disks; the build and the group policy, which are newer, are as in the hives.
 const EXPECTED: [(&str, [&str; 17]); 3] = [
@@ -180,7 +160,7 @@ fn windows_is_told_by_its_registry() {
         ["--ro", "--format=raw", "-a", name(&disks[0]), "-a", name(&disks[1]), "-a", name(&disks[2])];
     let mut asking = "run\ninspect-os\n".to_owned();
     for (root, _) in EXPECTED {
-        for question in QUESTIONS {
+        for question in WINDOWS_QUESTIONS {
             asking.push_str(&format!("echo =\ninspect-get-{question} {root}\n"));
         }
     }
@@ -188,7 +168,7 @@ fn windows_is_told_by_its_registry() {
     let mut said = said.split("=\n").map(|answer| answer.trim_end().replace('\n', " "));
     assert_eq!(said.next().as_deref(), Some("/dev/sda2 /dev/sdb1 /dev/sdc1"));
     for (root, answers) in EXPECTED {
-        for (question, expected) in QUESTIONS.iter().zip(answers) {
+        for (question, expected) in WINDOWS_QUESTIONS.iter().zip(answers) {
             assert_eq!(said.next().as_deref(), Some(expected), "{root}: {question}");
         }
     }
