@@ -11,10 +11,10 @@ use libimage::job::Progress;
 use libimage::open::{Image, OpenOptions};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::{Source, target_cache};
 use crate::options::{Given, Options, number, print_amend_help};
 use crate::{encryption, text};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "amend",

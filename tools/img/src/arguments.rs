@@ -10,8 +10,8 @@ use libimage::format::Format;
 use libimage::spec::{Objects, object_help};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::getopt::{Getopt, Item, Name, Opt, opt, ours};
 use crate::{report, text};
+use cli::getopt::{Getopt, Item, Name, Opt, opt, ours};
 
 /// A command: how it is called, what it is for, which options it knows, and what does it.
 pub(crate) struct Command {

@@ -11,8 +11,8 @@ use libimage::units::{human, parse_size};
 use serde_json::{Value, json};
 
 use crate::arguments::{Command, FORCE_SHARE, HELP, OUTPUT, Output, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::text;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "audit",

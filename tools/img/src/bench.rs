@@ -11,10 +11,10 @@ use libimage::open::{CacheMode, OpenOptions};
 use libimage::{Block, Error};
 
 use crate::arguments::{Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, Output, QUIET, Usage, Words};
-use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
 use crate::text;
+use cli::getopt::{Name, opt, ours};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",

@@ -7,9 +7,9 @@ use libimage::format::qcow2::Qcow2;
 use libimage::open::{Image, OpenOptions};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::options::size_argument;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bitmap",

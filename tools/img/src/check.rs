@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use crate::arguments::{
     Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, QUIET, Usage, Words,
 };
-use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
 use crate::repair::{self, Care, Repaired};
 use crate::text;
+use cli::getopt::{Name, opt, ours};
 
 pub(crate) const COMMAND: Command = Command {
     name: "check",

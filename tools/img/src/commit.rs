@@ -10,9 +10,9 @@ use libimage::job::{commit, processors};
 use libimage::open::{Image, OpenOptions};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::{Source, target_cache};
 use crate::options::size_argument;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "commit",

@@ -11,9 +11,9 @@ use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, Help, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words};
-use crate::getopt::{Name, opt};
 use crate::image::{Source, source_cache};
 use crate::text;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "compare",

@@ -15,10 +15,10 @@ use libimage::open::{Image, OpenOptions};
 use self::target::Job;
 use crate::arguments::{Command, HELP, OBJECT, QUIET, Words, string};
 use crate::create::format_for_making;
-use crate::getopt::{Name, opt, ours};
 use crate::image::{Source, source_cache};
 use crate::options::{Given, number, print_help, size_argument};
 use crate::{snapshot, text};
+use cli::getopt::{Name, opt, ours};
 
 pub(crate) const COMMAND: Command = Command {
     name: "convert",

@@ -15,9 +15,9 @@ use libimage::storage::{FileStorage, Replacement};
 use libimage::{Block, Error};
 
 use crate::arguments::{Command, HELP, OBJECT, QUIET, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::{self, local_path};
 use crate::options::{Given, Options, Target, print_help, size_argument};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "create",

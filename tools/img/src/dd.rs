@@ -15,10 +15,10 @@ use libimage::storage::Replacement;
 
 use crate::arguments::{Command, HELP, OBJECT, Words, string};
 use crate::create::{build, path_for_making};
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::options::{Given, size_argument};
 use crate::text;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "dd",

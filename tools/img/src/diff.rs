@@ -21,10 +21,10 @@ use crate::arguments::{
     Command, FORMAT, HELP, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words, string,
 };
 use crate::convert;
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::options::Given;
 use crate::{snapshot, text};
+use cli::getopt::{Name, opt};
 
 pub(crate) const DIFF: Command = Command {
     name: "diff",

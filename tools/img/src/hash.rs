@@ -12,9 +12,9 @@ use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Command, HELP, OBJECT, OUTPUT, Output, PROGRESS, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::{Source, source_cache};
 use crate::{snapshot, text};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "hash",

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{
     self, Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Usage, Words,
 };
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::{snapshot, text};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "info",

@@ -13,7 +13,7 @@ mod create;
 mod dd;
 mod diff;
 mod encryption;
-mod getopt;
+
 mod hash;
 mod holders;
 mod image;

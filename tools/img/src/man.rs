@@ -6,7 +6,7 @@ use anyhow::Result;
 use cli::man::escaped;
 
 use crate::arguments::{Command, HELP, Usage, Words};
-use crate::getopt::Opt;
+use cli::getopt::Opt;
 
 pub(crate) const COMMAND: Command = Command {
     name: "man",

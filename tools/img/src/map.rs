@@ -14,10 +14,10 @@ use libimage::{Block, Error, Extent};
 use crate::arguments::{
     Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Usage, Words,
 };
-use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::options::size_argument;
 use crate::plot::Plot;
+use cli::getopt::{Name, opt, ours};
 
 pub(crate) const COMMAND: Command = Command {
     name: "map",

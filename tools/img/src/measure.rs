@@ -14,10 +14,10 @@ use serde_json::{Map, Value};
 use crate::arguments::{
     Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, OUTPUT, Output, Words, string,
 };
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::options::{Given, Options, number, preallocation, size_argument, size_value, switch};
 use crate::{encryption, snapshot, text};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "measure",

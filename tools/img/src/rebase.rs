@@ -12,8 +12,8 @@ use libimage::spec::Spec;
 use libimage::{Block, Error};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, PROGRESS, QUIET, Usage, Words, string};
-use crate::getopt::{Name, opt};
 use crate::image::{self, Source, source_cache, target_cache};
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "rebase",

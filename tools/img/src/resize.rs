@@ -8,10 +8,10 @@ use libimage::open::OpenOptions;
 use libimage::{Error, Preallocation};
 
 use crate::arguments::{Command, FORMAT, HELP, IMAGE_OPTS, OBJECT, QUIET, Usage, Words};
-use crate::getopt::{Item, Name, opt};
 use crate::image::Source;
 use crate::options::{preallocation, size_value};
 use crate::text;
+use cli::getopt::{Item, Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "resize",

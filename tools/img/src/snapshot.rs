@@ -16,9 +16,9 @@ use libimage::{Block, Error};
 use crate::arguments::{
     Command, FORCE_SHARE, FORMAT, HELP, IMAGE_OPTS, OBJECT, Output, QUIET, Usage, Words, string,
 };
-use crate::getopt::{Name, opt, ours};
 use crate::image::Source;
 use crate::{info, report, text};
+use cli::getopt::{Name, opt, ours};
 
 pub(crate) const COMMAND: Command = Command {
     name: "snapshot",

@@ -1,20 +1,10 @@
 //! What all commands print alike: errors and warnings under the name that the program was called by.
 
 use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::OnceLock;
 
 use cli::progress::Percent;
 
-/// The name of the program as it was called: `img`, or `qemu-img` through a link of that name.
-pub(crate) fn program() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let first = std::env::args_os().next().unwrap_or_default();
-        let name = Path::new(&first).file_name().map(|n| n.to_string_lossy().into_owned());
-        name.unwrap_or_else(|| "img".to_owned())
-    })
-}
+pub(crate) use cli::program;
 
 /// An error that ends the command.
 pub(crate) fn error(text: &str) {

@@ -11,9 +11,9 @@ use libimage::units::human;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{self, Command, HELP, OBJECT, OUTPUT, Output, Usage, Words};
-use crate::getopt::{Name, opt};
 use crate::image::Source;
 use crate::text;
+use cli::getopt::{Name, opt};
 
 pub(crate) const COMMAND: Command = Command {
     name: "tree",

@@ -1,6 +1,6 @@
 //! Command lines as GNU `getopt_long` reads them.
 //!
-//! Scripts written for qemu-img lean on its finer points: letters written together, values with and without a
+//! Scripts written for the programs that ours replace lean on its finer points: letters written together, values with and without a
 //! blank before them, long names cut short while they stay unique, operands between options, `--`, and
 //! the words in which mistakes are reported.
 
@@ -8,53 +8,66 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// An option that a command knows.
-pub(crate) struct Opt {
+pub struct Opt {
     letter: Option<char>,
     long: &'static str,
     value: Option<&'static str>,
     help: &'static str,
-    /// Scripts of qemu-img do not know it.
+    /// The value may be left out; it is written behind an equals sign.
+    optional: bool,
+    /// Scripts of the program that is replaced do not know it.
     ours: bool,
 }
 
 /// An option: its letter and its long name (`'\0'` and `""` for none), the name of its value (`""` if it
 /// takes none), and what it does.
-pub(crate) const fn opt(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Opt {
+pub const fn opt(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Opt {
     Opt {
         letter: if letter == '\0' { None } else { Some(letter) },
         long,
         value: if value.is_empty() { None } else { Some(value) },
         help,
+        optional: false,
         ours: false,
     }
 }
 
-/// An option that qemu-img does not have. It has to be written out, so that what scripts cut short means what it
+/// An option whose value may be left out: `--progress`, `--progress=FD`. Its letter never has one.
+pub const fn optional(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { optional: true, ..opt(letter, long, value, help) }
+}
+
+/// An option that the program replaced does not have. It has to be written out, so that what scripts cut short means what it
 /// always meant.
-pub(crate) const fn ours(long: &'static str, value: &'static str, help: &'static str) -> Opt {
+pub const fn ours(long: &'static str, value: &'static str, help: &'static str) -> Opt {
     Opt { ours: true, ..opt('\0', long, value, help) }
 }
 
 impl Opt {
     /// The two columns that help shows; nothing for an option that is only known in order to be refused, and
-    /// none of ours to scripts of qemu-img.
-    pub(crate) fn help(&self) -> Option<(String, &'static str)> {
-        if self.help.is_empty() || self.ours && crate::text::program() == "qemu-img" {
+    /// none of ours under the name of another program.
+    pub fn help(&self) -> Option<(String, &'static str)> {
+        if self.help.is_empty() || self.ours && crate::plays_peer() {
             return None;
         }
         let letter = self.letter.map(|letter| format!("-{letter}"));
         let long = (!self.long.is_empty()).then(|| format!("--{}", self.long));
         let names = letter.into_iter().chain(long).collect::<Vec<_>>().join(", ");
-        Some((self.value.map_or(names.clone(), |value| format!("{names} {value}")), self.help))
+        let names = match self.value {
+            None => names,
+            Some(value) if self.optional => format!("{names}[={value}]"),
+            Some(value) => format!("{names} {value}"),
+        };
+        Some((names, self.help))
     }
 
     /// It silences what is not an error.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.letter == Some('q')
     }
 
     /// Its long name.
-    pub(crate) fn long(&self) -> &'static str {
+    pub fn long(&self) -> &'static str {
         self.long
     }
 
@@ -64,7 +77,7 @@ impl Opt {
 }
 
 /// What the next word, or part of a word, is.
-pub(crate) enum Item {
+pub enum Item {
     /// An option, named by its letter where it has one and by its long name otherwise.
     Option(Name, OsString),
     /// Anything else.
@@ -73,13 +86,15 @@ pub(crate) enum Item {
 
 /// How an option is told apart from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
+pub enum Name {
+    /// By its letter.
     Letter(char),
+    /// By its long name.
     Long(&'static str),
 }
 
 /// Reads words one option at a time.
-pub(crate) struct Getopt<'a> {
+pub struct Getopt<'a> {
     table: &'a [Opt],
     /// Known as well, unless the table has options of the same name.
     common: &'a [Opt],
@@ -87,26 +102,41 @@ pub(crate) struct Getopt<'a> {
     /// The letters of a word that are still to be read.
     letters: Vec<u8>,
     only_operands: bool,
+    operands_last: bool,
 }
 
 impl<'a> Getopt<'a> {
     /// Will read `words`, which know the options in `table` and, where that has none of the same name, in
     /// `common`.
-    pub(crate) fn new(table: &'a [Opt], common: &'a [Opt], words: Vec<OsString>) -> Self {
-        Getopt { table, common, words: words.into_iter(), letters: Vec::new(), only_operands: false }
+    pub fn new(table: &'a [Opt], common: &'a [Opt], words: Vec<OsString>) -> Self {
+        Getopt {
+            table,
+            common,
+            words: words.into_iter(),
+            letters: Vec::new(),
+            only_operands: false,
+            operands_last: false,
+        }
+    }
+
+    /// The first operand ends the options.
+    #[must_use]
+    pub fn operands_last(self) -> Self {
+        Getopt { operands_last: true, ..self }
     }
 
     /// The next option or operand.
     ///
     /// # Errors
     /// With the words that people know from `getopt`.
-    pub(crate) fn next(&mut self) -> Result<Option<Item>, String> {
+    pub fn next(&mut self) -> Result<Option<Item>, String> {
         if !self.letters.is_empty() {
             return self.letter().map(Some);
         }
         let Some(word) = self.words.next() else { return Ok(None) };
         let bytes = word.as_bytes();
         if self.only_operands || bytes.len() < 2 || bytes[0] != b'-' {
+            self.only_operands |= self.operands_last;
             return Ok(Some(Item::Operand(word)));
         }
         if bytes == b"--" {
@@ -123,7 +153,7 @@ impl<'a> Getopt<'a> {
     }
 
     /// Takes the next word, whatever it looks like, if it begins with a hyphen and a digit.
-    pub(crate) fn negative_number(&mut self) -> Option<OsString> {
+    pub fn negative_number(&mut self) -> Option<OsString> {
         match self.words.as_slice().first()?.as_bytes() {
             [b'-', digit, ..] if digit.is_ascii_digit() && self.letters.is_empty() => self.words.next(),
             _ => None,
@@ -138,6 +168,7 @@ impl<'a> Getopt<'a> {
         };
         let value = match (option.value, self.letters.is_empty()) {
             (None, _) => OsString::new(),
+            (Some(_), _) if option.optional => OsString::new(),
             (Some(_), false) => OsString::from_vec(std::mem::take(&mut self.letters)),
             (Some(_), true) => {
                 self.words.next().ok_or_else(|| format!("option requires an argument -- '{letter}'"))?
@@ -156,6 +187,7 @@ impl<'a> Getopt<'a> {
             (None, Some(_)) => return Err(format!("option '--{}' doesn't allow an argument", option.long)),
             (None, None) => OsString::new(),
             (Some(_), Some(value)) => OsString::from_vec(value.to_vec()),
+            (Some(_), None) if option.optional => OsString::new(),
             (Some(_), None) => {
                 self.words.next().ok_or_else(|| format!("option '--{}' requires an argument", option.long))?
             }
@@ -165,7 +197,7 @@ impl<'a> Getopt<'a> {
     }
 
     fn find(&self, name: &[u8], shown: &str) -> Result<&'a Opt, String> {
-        let strict = crate::text::program() == "qemu-img";
+        let strict = crate::plays_peer();
         let known = |option: &&Opt| if option.ours { !strict } else { !option.long.is_empty() };
         let long = || self.table.iter().chain(self.common).filter(known);
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
@@ -188,12 +220,13 @@ impl<'a> Getopt<'a> {
 mod tests {
     use super::*;
 
-    const TABLE: [Opt; 5] = [
+    const TABLE: [Opt; 6] = [
         opt('q', "quiet", "", "silence"),
         opt('f', "format", "FMT", "format"),
         opt('\0', "force", "", "force"),
         opt('\0', "output", "HOW", "form"),
         opt('c', "", "", "compress"),
+        optional('p', "progress", "FD", "progress"),
     ];
 
     const COMMON: [Opt; 2] = [ours("force", "", "hidden by the table"), ours("safe", "", "everywhere")];
@@ -229,6 +262,17 @@ mod tests {
         assert_eq!(read("-f -- x"), "f=-- x");
         assert_eq!(read("- -c"), "- c=");
         assert_eq!(read("--safe -f --safe --force"), "safe= f=--safe force=");
+        assert_eq!(read("--progress 1 --progress=2 -pq"), "p= 1 p=2 p= q=");
+    }
+
+    #[test]
+    fn the_first_operand_may_end_the_options() {
+        let mut getopt = Getopt::new(&TABLE, &[], vec!["-q".into(), "a".into(), "-q".into()]).operands_last();
+        let mut operands = 0;
+        while let Ok(Some(item)) = getopt.next() {
+            operands += usize::from(matches!(item, Item::Operand(_)));
+        }
+        assert_eq!(operands, 2);
     }
 
     #[test]

@@ -1,0 +1,33 @@
+//! `nbd`: serves block devices over the network, copies and inspects them, and attaches them to this machine.
+//!
+//! Under the names of the programs that people know (`qemu-nbd`, `nbdcopy`, `nbdinfo`, `nbddump`, `nbdfuse`) it is one
+//! of its commands, in that program's dialect.
+
+mod arguments;
+
+use std::process::ExitCode;
+
+use arguments::{Command, Help, Usage};
+
+/// All commands, in the order in which help lists them.
+const COMMANDS: &[Command] = &[];
+
+fn main() -> ExitCode {
+    let error = match arguments::run(COMMANDS) {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    if let Some(help) = error.downcast_ref::<Help>() {
+        // Nobody listens: no reason to fail.
+        let _ = cli::print(&help.to_string());
+        return ExitCode::SUCCESS;
+    }
+    if cli::error::is_broken_pipe(&error) {
+        return ExitCode::SUCCESS;
+    }
+    match error.downcast_ref::<Usage>() {
+        Some(usage) => eprintln!("{usage}"),
+        None => eprintln!("{}: {}", cli::program(), cli::error::full_chain(&error)),
+    }
+    ExitCode::FAILURE
+}
