@@ -4,5 +4,6 @@
 //! replies, block status and 64-bit requests ("extended headers"). Nothing here knows what an image is.
 #![forbid(unsafe_code)]
 
+pub mod server;
 pub mod stream;
 pub mod wire;

@@ -8,6 +8,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, sockopt};
 
+/// Makes a connection that is in the clear an encrypted one.
+pub trait Encryption: Send + Sync {
+    /// Carries out the handshake of the encryption. Nothing may have been read ahead from `stream`.
+    ///
+    /// # Errors
+    /// When the peer does not prove who it is, or cannot agree; the connection is of no use then.
+    fn begin(&self, stream: &mut Stream) -> io::Result<()>;
+}
+
 /// A connection to a peer.
 pub struct Stream {
     input: OwnedFd,
@@ -101,6 +110,11 @@ impl Stream {
             return rustix::net::sendmsg(self.output(), bufs, &mut none, SendFlags::NOSIGNAL);
         }
         rustix::io::writev(self.output(), bufs)
+    }
+
+    /// Nothing more is read: whoever waits for the peer finds the end. What is to be written still can be.
+    pub fn end_input(&self) {
+        let _ = rustix::net::shutdown(&self.input, Shutdown::Read);
     }
 
     /// Ends both directions: who waits for this peer, in whatever thread, hears of it.

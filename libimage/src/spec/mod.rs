@@ -71,6 +71,13 @@ impl Spec {
         Ok(Spec { name: None, options: keyval::image_opts(text, warn) })
     }
 
+    /// The same image, with this option where it does not have it already.
+    #[must_use]
+    pub fn with_default(mut self, key: &str, value: &str) -> Self {
+        self.options.set_default(key, value.into());
+        self
+    }
+
     /// The same image, said to be of this format.
     #[must_use]
     pub fn with_driver(mut self, driver: &str) -> Self {

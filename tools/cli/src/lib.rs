@@ -1,5 +1,6 @@
 //! Manners shared by all tools: how errors, progress and exit codes look.
 
+pub mod background;
 pub mod error;
 pub mod getopt;
 pub mod interrupt;

@@ -4,13 +4,15 @@
 //! of its commands, in that program's dialect.
 
 mod arguments;
+mod descriptor;
+mod serve;
 
 use std::process::ExitCode;
 
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[];
+const COMMANDS: &[Command] = &[serve::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 
 /// Waits until nobody has the other end of a pipe open.
 fn wait_for_end(fd: RawFd) -> std::io::Result<()> {
-    std::io::copy(&mut guestmount::inherited(fd, false)?, &mut std::io::sink()).map(drop)
+    std::io::copy(&mut cli::background::inherited(fd, false)?, &mut std::io::sink()).map(drop)
 }
 
 fn take(point: &Path, retries: u32, quiet: bool, verbose: bool) -> ExitCode {

@@ -5,14 +5,22 @@
 //! a session of its own. Nothing is forked from a process with threads.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// Names the pipe for the second process.
-const VARIABLE: &str = "DISKWRIGHT_GUESTMOUNT_READY";
+const VARIABLE: &str = "DISKWRIGHT_READY";
+
+/// A descriptor that whoever started this process has left open, as a file of its own.
+///
+/// # Errors
+/// When it is not open, or nothing that can be opened again.
+pub fn inherited(fd: RawFd, write: bool) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().read(!write).write(write).open(format!("/proc/self/fd/{fd}"))
+}
 
 /// In the second process: what it says that it is ready with. `None` in the first.
 pub struct Background(std::fs::File);
@@ -25,7 +33,7 @@ impl Background {
     pub fn here() -> io::Result<Option<Self>> {
         let Ok(number) = std::env::var(VARIABLE) else { return Ok(None) };
         let number = number.parse().map_err(io::Error::other)?;
-        let pipe = crate::inherited(number, true)?;
+        let pipe = inherited(number, true)?;
         Ok(Some(Background(pipe)))
     }
 

@@ -1,0 +1,59 @@
+//! Answers as they go out: small ones are collected, and whatever belongs together stays together.
+
+use std::io::{self, IoSlice};
+use std::sync::{Mutex, PoisonError};
+
+use crate::stream::Stream;
+
+/// Collected answers are sent when there are so many bytes of them.
+const ENOUGH: usize = 128 * 1024;
+
+/// The outgoing half of a connection, for all its threads.
+pub(super) struct Output<'a> {
+    stream: &'a Stream,
+    turn: Mutex<()>,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(stream: &'a Stream) -> Self {
+        Output { stream, turn: Mutex::new(()) }
+    }
+
+    fn send(&self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stream.write_vectored(parts)
+    }
+}
+
+/// Answers of one thread that wait to be sent.
+pub(super) struct Answers<'a> {
+    output: &'a Output<'a>,
+    /// Whole answers or chunks, and perhaps the header of what is sent next.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(output: &'a Output<'a>) -> Self {
+        Answers { output, bytes: Vec::new() }
+    }
+
+    /// Sends what is collected.
+    pub(super) fn send(&mut self) -> io::Result<()> {
+        self.send_with(&[])
+    }
+
+    /// Sends what is collected, and `data` right behind it.
+    pub(super) fn send_with(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.bytes.is_empty() && data.is_empty() {
+            return Ok(());
+        }
+        let sent = self.output.send(&mut [IoSlice::new(&self.bytes), IoSlice::new(data)]);
+        self.bytes.clear();
+        sent
+    }
+
+    /// Sends what is collected if it is much.
+    pub(super) fn send_if_many(&mut self) -> io::Result<()> {
+        if self.bytes.len() >= ENOUGH { self.send() } else { Ok(()) }
+    }
+}

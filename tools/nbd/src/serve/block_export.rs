@@ -1,0 +1,175 @@
+//! An image as an export.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use libimage::format::qcow2::DirtyBits;
+use libimage::open::Image;
+use libimage::{Block, Error, Zero};
+use nbd_protocol::server::{BlockSizes, Export, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
+use nbd_protocol::wire::Flags;
+
+/// Bytes that are read at once to have them in memory.
+const CACHE_PIECE: u64 = 1024 * 1024;
+
+/// What a metadata context tells.
+pub(super) enum Context {
+    /// `base:allocation`
+    Allocation,
+    /// `qemu:allocation-depth`
+    Depth,
+    /// `qemu:dirty-bitmap:NAME`
+    Bitmap(String, DirtyBits),
+}
+
+impl Context {
+    fn name(&self) -> String {
+        match self {
+            Context::Allocation => "base:allocation".to_owned(),
+            Context::Depth => "qemu:allocation-depth".to_owned(),
+            Context::Bitmap(name, _) => format!("qemu:dirty-bitmap:{name}"),
+        }
+    }
+}
+
+/// Serves a [`Block`].
+pub(super) struct BlockExport {
+    pub(super) block: Arc<dyn Block>,
+    pub(super) read_only: bool,
+    pub(super) description: Option<String>,
+    pub(super) contexts: Vec<Context>,
+    /// Requests may wait for something else than a disk of this machine.
+    pub(super) may_wait: bool,
+    /// Keeps the files of the image open, and locked.
+    pub(super) _image: Image,
+}
+
+/// The system's error behind one of the library.
+fn system(error: &Error) -> io::Error {
+    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
+    let number =
+        causes.filter_map(|e| e.downcast_ref::<io::Error>()).filter_map(io::Error::raw_os_error).last();
+    if let Some(number) = number {
+        return io::Error::from_raw_os_error(number);
+    }
+    let kind = match error {
+        Error::ReadOnly { .. } => io::ErrorKind::PermissionDenied,
+        Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+        Error::OutOfRange { .. } | Error::Invalid(_) => io::ErrorKind::InvalidInput,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, libimage::error::describe(error))
+}
+
+fn answer<T>(result: libimage::Result<T>) -> io::Result<T> {
+    result.map_err(|error| system(&error))
+}
+
+impl Export for BlockExport {
+    fn size(&self) -> u64 {
+        self.block.size()
+    }
+
+    fn flags(&self) -> Flags {
+        let both = Flags::FLUSH | Flags::FUA | Flags::CACHE | Flags::MULTI_CONN;
+        if self.read_only {
+            return both | Flags::READ_ONLY;
+        }
+        both | Flags::TRIM | Flags::WRITE_ZEROES | Flags::FAST_ZERO
+    }
+
+    fn description(&self) -> Option<String> {
+        self.description.clone()
+    }
+
+    fn block_sizes(&self) -> BlockSizes {
+        let alignment = self.block.limits().alignment.clamp(1, 64 * 1024);
+        let minimum = if alignment.is_power_of_two() { alignment } else { 1 };
+        let usual = BlockSizes::default();
+        BlockSizes { minimum, preferred: usual.preferred.max(minimum), ..usual }
+    }
+
+    fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        answer(self.block.read_at(buf, offset))
+    }
+
+    fn write(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        answer(self.block.write_at(buf, offset))
+    }
+
+    fn write_zeroes(&self, range: Range<u64>, how: Zeroes) -> io::Result<()> {
+        let how = if how.may_unmap { Zero::MayUnmap } else { Zero::KeepAllocated };
+        answer(self.block.write_zeroes(range, how))
+    }
+
+    fn trim(&self, range: Range<u64>) -> io::Result<()> {
+        answer(self.block.discard(range))
+    }
+
+    fn cache(&self, range: Range<u64>) -> io::Result<()> {
+        let mut piece = vec![0; usize::try_from(CACHE_PIECE.min(range.end - range.start)).unwrap_or(0)];
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(CACHE_PIECE);
+            let part = piece.get_mut(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
+            answer(self.block.read_at(part, at))?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        answer(self.block.flush())
+    }
+
+    fn contexts(&self) -> Vec<String> {
+        self.contexts.iter().map(Context::name).collect()
+    }
+
+    fn status(&self, context: usize, range: Range<u64>) -> io::Result<Span> {
+        let span = match self.contexts.get(context) {
+            Some(Context::Bitmap(_, bits)) => return Ok(dirt(bits, range)),
+            Some(Context::Depth) => {
+                let extent = answer(self.block.status(range))?;
+                let depth = if extent.present { u64::from(extent.depth) + 1 } else { 0 };
+                Span { length: extent.length, flags: depth }
+            }
+            _ => {
+                let extent = answer(self.block.status(range))?;
+                let hole = if extent.data { 0 } else { STATE_HOLE };
+                let zero = if extent.zero { STATE_ZERO } else { 0 };
+                Span { length: extent.length, flags: hole | zero }
+            }
+        };
+        Ok(span)
+    }
+
+    fn zeroes(&self, range: Range<u64>) -> io::Result<(bool, u64)> {
+        let extent = answer(self.block.status(range))?;
+        Ok((extent.zero, extent.length))
+    }
+
+    fn stored(&self, range: Range<u64>) -> Option<Stored> {
+        let stored = self.block.host_range(range).ok().flatten()?;
+        Some(Stored { file: stored.file, offset: stored.offset, length: stored.length })
+    }
+}
+
+/// What a bitmap says of the beginning of `range`.
+fn dirt(bits: &DirtyBits, range: Range<u64>) -> Span {
+    match bits.next_dirty(range.start) {
+        Some(dirty) if dirty.start <= range.start => {
+            Span { length: dirty.end.min(range.end) - range.start, flags: 1 }
+        }
+        Some(dirty) => Span { length: dirty.start.min(range.end) - range.start, flags: 0 },
+        None => Span { length: range.end - range.start, flags: 0 },
+    }
+}

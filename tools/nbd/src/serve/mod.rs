@@ -1,0 +1,122 @@
+//! `nbd serve`: images for clients of the network.
+
+mod block_export;
+mod catalogue;
+mod clients;
+mod listen;
+mod options;
+mod plan;
+mod source;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cli::background::{self, Background};
+use libimage::spec::Objects;
+use nbd_protocol::server::{Exports, Mode, Security, Terms};
+use nbd_protocol::stream::Stream;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::arguments::{Command, Words};
+use catalogue::Catalogue;
+use clients::{House, Rules};
+use listen::Listener;
+use options::Request;
+use plan::Plan;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "serve",
+    peer: "qemu-nbd",
+    about: "Serve images to clients",
+    operands: "FILE",
+    options: options::OPTIONS,
+    operands_last: false,
+    run,
+};
+
+fn run(words: Words) -> Result<ExitCode> {
+    match options::read(words)? {
+        Request::Serve(plan, objects) => start(*plan, &objects),
+    }
+}
+
+/// In the background if that is wanted.
+fn start(plan: Plan, objects: &Objects) -> Result<ExitCode> {
+    let background = match (plan.fork, Background::here()?) {
+        (true, None) => return Ok(background::start()?),
+        (_, here) => here,
+    };
+    serve(&plan, objects, background)
+}
+
+fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Result<ExitCode> {
+    let mut catalogue = Catalogue::new(!options::is_qemu());
+    for export in &plan.exports {
+        let name = export.name.clone().unwrap_or_default();
+        catalogue.add(name, source::open(export, objects)?);
+    }
+    let catalogue = Arc::new(catalogue);
+    let terms = Terms {
+        best_mode: if plan.simple_replies { Mode::Simple } else { Mode::Extended },
+        oldstyle: plan.oldstyle,
+        several: plan.shared != Some(1) && !plan.inetd,
+        security: Security::Plain,
+    };
+    let rules = Rules {
+        most: plan.shared,
+        persistent: plan.persistent && !plan.inetd,
+        patience: (plan.handshake_seconds > 0).then(|| Duration::from_secs(plan.handshake_seconds)),
+        verbose: plan.verbose,
+    };
+    let house = House::new(Arc::clone(&catalogue) as Arc<dyn Exports>, terms, rules)?;
+    let listeners = plan.places.iter().map(listen::Place::listen).collect::<Result<Vec<Listener>>>()?;
+    if let Some(path) = &plan.pid_file {
+        let number = format!("{}\n", std::process::id());
+        std::fs::write(path, number).map_err(|error| {
+            anyhow::anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error))
+        })?;
+    }
+    watch_signals(&house)?;
+    if plan.inetd {
+        let (input, output) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+        let stream = || -> std::io::Result<Stream> {
+            Ok(Stream::pair(input.try_clone_to_owned()?, output.try_clone_to_owned()?))
+        };
+        house.admit(stream()?, Arc::new(stream()?))?;
+    } else if background.is_none() && !options::is_qemu() {
+        for listener in &listeners {
+            cli::print(&format!("{listener}\n"))?;
+        }
+    }
+    if let Some(background) = background {
+        std::env::set_current_dir("/").context("It cannot go to the background")?;
+        background.ready().context("It cannot go to the background")?;
+    }
+    let sockets: Vec<_> = listeners.iter().flat_map(|listener| &listener.sockets).collect();
+    house.accept(&sockets)?;
+    drop(sockets);
+    drop(listeners);
+    house.stop();
+    house.wait_for_clients();
+    for export in catalogue.all().filter(|export| !export.read_only) {
+        export.block.flush()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A signal ends the server in order; a second one at once.
+fn watch_signals(house: &Arc<House>) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let house = Arc::clone(house);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            house.stop();
+        }
+    })?;
+    Ok(())
+}
