@@ -103,6 +103,36 @@ impl Stream {
         Ok(())
     }
 
+    /// Bytes of files can go out by [`Stream::send_file`].
+    pub fn sends_files(&self) -> bool {
+        self.is_socket
+    }
+
+    /// Writes `header`, and then `length` bytes of `file` from `offset`, which do not pass through this process.
+    ///
+    /// # Errors
+    /// When the connection is broken, or the file ends before: then the peer waits for what does not come.
+    pub fn send_file(&self, header: &[u8], file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+        let mut rest = header;
+        while !rest.is_empty() {
+            match rustix::net::send(self.output(), rest, SendFlags::NOSIGNAL | SendFlags::MORE) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let (mut at, end) = (offset, offset + length);
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            match rustix::fs::sendfile(self.output(), file, Some(&mut at), left) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// A peer that is gone is an error, not the end of this process.
     fn write_some(&self, bufs: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
         if self.is_socket {

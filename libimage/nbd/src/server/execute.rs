@@ -198,6 +198,15 @@ impl Session {
         buffers: &Buffers,
         answers: &mut Answers<'_>,
     ) -> io::Result<bool> {
+        if answers.sends_files()
+            && let Some(stored) = self.export.stored(offset..offset + length)
+            && stored.length >= length
+        {
+            let size = usize::try_from(length).unwrap_or(0);
+            self.data(request, last, offset, size, &mut answers.bytes);
+            answers.send_with_file(&stored, length)?;
+            return Ok(true);
+        }
         let length = usize::try_from(length).unwrap_or(0);
         let mut buffer = buffers.take(length);
         let data = buffer.get_mut(..length).unwrap_or_default();

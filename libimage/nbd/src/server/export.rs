@@ -31,6 +31,11 @@ pub trait Export: Send + Sync {
         false
     }
 
+    /// Several writes at once are faster than one after the other: they go past the page cache.
+    fn writes_side_by_side(&self) -> bool {
+        self.may_wait()
+    }
+
     /// Fills `buf` from `offset`.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! Answers as they go out: small ones are collected, and whatever belongs together stays together.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
+use super::Stored;
 use crate::stream::Stream;
 
 /// Collected answers are sent when there are so many bytes of them.
@@ -50,6 +52,21 @@ impl<'a> Answers<'a> {
         let sent = self.output.send(&mut [IoSlice::new(&self.bytes), IoSlice::new(data)]);
         self.bytes.clear();
         sent
+    }
+
+    /// Sends what is collected, and bytes of a file right behind it.
+    pub(super) fn send_with_file(&mut self, stored: &Stored, length: u64) -> io::Result<()> {
+        let sent = {
+            let _turn = self.output.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.output.stream.send_file(&self.bytes, stored.file.as_fd(), stored.offset, length)
+        };
+        self.bytes.clear();
+        sent
+    }
+
+    /// Files can be sent without reading them.
+    pub(super) fn sends_files(&self) -> bool {
+        self.output.stream.sends_files()
     }
 
     /// Sends what is collected if it is much.

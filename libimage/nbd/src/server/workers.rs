@@ -144,7 +144,11 @@ impl<'a> Shared<'a> {
     pub(super) fn execute(&self, job: &Job, answers: &mut Answers<'_>) -> std::io::Result<()> {
         let begin = Instant::now();
         let worked = self.session.execute(job, &self.buffers, answers)?;
-        self.pace.note(begin.elapsed(), job.request.length);
+        // Writers of one file of the page cache wait for each other: more of them do not make it faster.
+        let buffered =
+            job.request.command == crate::wire::Command::Write && !self.session.export.writes_side_by_side();
+        let patience = if buffered { Duration::from_millis(5) } else { Duration::from_micros(150) };
+        self.pace.note(begin.elapsed(), patience, job.request.length);
         self.counters.count(&job.request, worked);
         Ok(())
     }
@@ -174,9 +178,9 @@ impl Pace {
         Pace { score: AtomicU32::new(0), always_slow }
     }
 
-    fn note(&self, elapsed: Duration, bytes: u64) {
+    fn note(&self, elapsed: Duration, patience: Duration, bytes: u64) {
         // What memory and processor need for it.
-        let fair = Duration::from_micros(150) + Duration::from_nanos(bytes.min(64 << 20));
+        let fair = patience + Duration::from_nanos(bytes.min(64 << 20));
         let score = self.score.load(Ordering::Relaxed);
         let next = if elapsed <= fair {
             score.saturating_sub(1)

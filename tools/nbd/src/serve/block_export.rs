@@ -39,6 +39,11 @@ pub(super) struct BlockExport {
     pub(super) read_only: bool,
     pub(super) description: Option<String>,
     pub(super) contexts: Vec<Context>,
+    /// Bytes that are stored somewhere stay there: what is read can go out without being copied. Where clusters can be
+    /// freed and used again, an answer on its way would change into something else.
+    pub(super) stays_in_place: bool,
+    /// The page cache is passed by.
+    pub(super) direct: bool,
     /// Requests may wait for something else than a disk of this machine.
     pub(super) may_wait: bool,
     /// Keeps the files of the image open, and locked.
@@ -92,6 +97,10 @@ impl Export for BlockExport {
 
     fn may_wait(&self) -> bool {
         self.may_wait
+    }
+
+    fn writes_side_by_side(&self) -> bool {
+        self.may_wait || self.direct
     }
 
     fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -158,6 +167,9 @@ impl Export for BlockExport {
     }
 
     fn stored(&self, range: Range<u64>) -> Option<Stored> {
+        if !self.stays_in_place {
+            return None;
+        }
         let stored = self.block.host_range(range).ok().flatten()?;
         Some(Stored { file: stored.file, offset: stored.offset, length: stored.length })
     }

@@ -59,12 +59,15 @@ pub(super) fn open(plan: &ExportPlan, objects: &Objects) -> Result<BlockExport> 
         block = Arc::new(Slice::new(block, plan.offset, rest)?);
     }
     let read_only = read_only || block.is_read_only();
+    let stays_in_place = read_only || image.format() == Format::Raw && image.storage().is_some();
     Ok(BlockExport {
         block,
+        stays_in_place,
         read_only,
         description: plan.description.clone(),
         contexts,
         may_wait: false,
+        direct: plan.cache.is_direct(),
         _image: image,
     })
 }
