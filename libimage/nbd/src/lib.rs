@@ -4,5 +4,7 @@
 //! replies, block status and 64-bit requests ("extended headers"). Nothing here knows what an image is.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod stream;
+pub mod uri;
 pub mod wire;
