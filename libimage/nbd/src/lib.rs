@@ -4,6 +4,8 @@
 //! replies, block status and 64-bit requests ("extended headers"). Nothing here knows what an image is.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod server;
 pub mod stream;
+pub mod uri;
 pub mod wire;
