@@ -7,4 +7,5 @@
 pub mod client;
 pub mod stream;
 pub mod uri;
+pub mod tls;
 pub mod wire;
