@@ -7,5 +7,6 @@
 pub mod client;
 pub mod server;
 pub mod stream;
+pub mod tls;
 pub mod uri;
 pub mod wire;

@@ -129,7 +129,7 @@ impl<'a> Getopt<'a> {
     ///
     /// # Errors
     /// With the words that people know from `getopt`.
-    pub fn next(&mut self) -> Result<Option<Item>, String> {
+    pub fn item(&mut self) -> Result<Option<Item>, String> {
         if !self.letters.is_empty() {
             return self.letter().map(Some);
         }
@@ -141,7 +141,7 @@ impl<'a> Getopt<'a> {
         }
         if bytes == b"--" {
             self.only_operands = true;
-            return self.next();
+            return self.item();
         }
         match bytes.strip_prefix(b"--") {
             Some(long) => self.long(long).map(Some),
@@ -237,7 +237,7 @@ mod tests {
         let mut getopt = Getopt::new(&TABLE, &COMMON, words);
         let mut out = Vec::new();
         loop {
-            match getopt.next() {
+            match getopt.item() {
                 Ok(Some(Item::Option(name, value))) => {
                     let name = match name {
                         Name::Letter(letter) => letter.to_string(),
@@ -269,7 +269,7 @@ mod tests {
     fn the_first_operand_may_end_the_options() {
         let mut getopt = Getopt::new(&TABLE, &[], vec!["-q".into(), "a".into(), "-q".into()]).operands_last();
         let mut operands = 0;
-        while let Ok(Some(item)) = getopt.next() {
+        while let Ok(Some(item)) = getopt.item() {
             operands += usize::from(matches!(item, Item::Operand(_)));
         }
         assert_eq!(operands, 2);

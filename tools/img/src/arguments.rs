@@ -136,7 +136,7 @@ impl Words {
         let reports = command.options.iter().any(|option| option.long() == "output");
         let (mut wanted, mut streams) = (false, false);
         let mut objects = Objects::default();
-        while let Some(next) = getopt.next().map_err(|text| Usage::option(command.name, text))? {
+        while let Some(next) = getopt.item().map_err(|text| Usage::option(command.name, text))? {
             match next {
                 Item::Option(Name::Letter('h'), _) => return Err(Help(command_help(command)).into()),
                 Item::Option(Name::Long("object"), value) => {
@@ -232,7 +232,7 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
     let own = global_words(&words);
     let rest = words.split_off(own);
     let mut getopt = Getopt::new(&GLOBAL, &[], words);
-    while let Some(item) = getopt.next().map_err(Usage::global)? {
+    while let Some(item) = getopt.item().map_err(Usage::global)? {
         match item {
             Item::Option(Name::Letter('h'), _) => return Err(Help(help(commands)).into()),
             Item::Option(Name::Letter('V'), _) => return Err(Help(version()).into()),

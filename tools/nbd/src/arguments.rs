@@ -49,7 +49,7 @@ impl Words {
             getopt = getopt.operands_last();
         }
         let mut operands = Vec::new();
-        while let Some(next) = getopt.next().map_err(|text| Usage::option(command, text))? {
+        while let Some(next) = getopt.item().map_err(|text| Usage::option(command, text))? {
             match next {
                 Item::Option(Name::Letter('h') | Name::Long("help"), _) => {
                     return Err(Help(command_help(command)).into());
@@ -145,7 +145,7 @@ pub(crate) fn run(commands: &'static [Command]) -> Result<ExitCode> {
         return (command.run)(Words { command, words: words.collect() });
     }
     let mut getopt = Getopt::new(&GLOBAL, &[], vec![first.clone()]);
-    match getopt.next().map_err(Usage::global)? {
+    match getopt.item().map_err(Usage::global)? {
         Some(Item::Option(Name::Letter('h'), _)) => Err(Help(help(commands)).into()),
         Some(Item::Option(..)) => Err(Help(version()).into()),
         _ => Err(Usage::global(format!("There is no command '{}'", first.display()))),
