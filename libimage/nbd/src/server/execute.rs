@@ -55,7 +55,8 @@ impl Session {
         }
         let status_with_payload =
             command == Command::BlockStatus && request.flags & cmd::PAYLOAD_LEN != 0 && self.is_extended();
-        let has_range = !matches!(command, Command::Flush | Command::Resize) && !status_with_payload;
+        // A flush has no range; what clients put there in its place has to be one.
+        let has_range = command != Command::Resize && !status_with_payload;
         if has_range {
             self.check_range(request, request.length)?;
         }

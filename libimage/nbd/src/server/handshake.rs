@@ -114,7 +114,7 @@ pub fn negotiate(stream: Stream, exports: &dyn Exports, terms: &Terms) -> Result
 
 fn oldstyle(stream: Stream, exports: &dyn Exports, terms: &Terms) -> Result<Outcome> {
     let export = exports.open("")?;
-    let session = Session { flags: flags_of(&*export, terms, Mode::Simple), ..Session::plain(export) };
+    let session = Session { flags: flags_of(&*export, terms, Mode::Simple, 0), ..Session::plain(export) };
     let mut hello = Vec::new();
     hello.extend_from_slice(&NBD_MAGIC.to_be_bytes());
     hello.extend_from_slice(&OLDSTYLE_MAGIC.to_be_bytes());
@@ -126,10 +126,12 @@ fn oldstyle(stream: Stream, exports: &dyn Exports, terms: &Terms) -> Result<Outc
 }
 
 /// What a client of this connection hears of `export`.
-fn flags_of(export: &dyn Export, terms: &Terms, mode: Mode) -> Flags {
+fn flags_of(export: &dyn Export, terms: &Terms, mode: Mode, contexts: usize) -> Flags {
     let flags = export.flags() | Flags::HAS_FLAGS;
     let flags = if terms.several { flags } else { flags.without(Flags::MULTI_CONN) };
-    flags.with(Flags::DF, mode >= Mode::Structured).with(Flags::BLOCK_STATUS_PAYLOAD, mode == Mode::Extended)
+    flags
+        .with(Flags::DF, mode >= Mode::Structured)
+        .with(Flags::BLOCK_STATUS_PAYLOAD, mode == Mode::Extended && contexts > 0)
 }
 
 /// What follows an option.
@@ -302,8 +304,8 @@ impl Talk<'_> {
     }
 
     fn session(&mut self, name: &str, export: Arc<dyn Export>) -> Box<Session> {
-        let flags = flags_of(&*export, self.terms, self.mode);
         let contexts = self.contexts_for(name);
+        let flags = flags_of(&*export, self.terms, self.mode, contexts.len());
         Box::new(Session { mode: self.mode, flags, contexts, ..Session::plain(export) })
     }
 
@@ -332,9 +334,10 @@ impl Talk<'_> {
             return invalid(self, "overlong request");
         };
         let Some((name, rest)) = string(&data) else { return invalid(self, "malformed request") };
-        let Some(name) = name.filter(|name| name.len() <= MAX_STRING) else {
-            return invalid(self, "invalid name");
-        };
+        let Some(name) = name else { return self.refuse(option, rep_err::UNKNOWN, "the name is not UTF-8") };
+        if name.len() > MAX_STRING {
+            return invalid(self, "name too long");
+        }
         let count = usize::from(be16(rest, 0));
         if rest.len() != 2 + 2 * count {
             return invalid(self, "malformed request");
@@ -351,7 +354,7 @@ impl Talk<'_> {
         if wanted.contains(&info::NAME) {
             self.reply(option, rep::INFO, &[&info::NAME.to_be_bytes(), name.as_bytes()].concat())?;
         }
-        if let Some(text) = export.description().filter(|_| wanted.contains(&info::DESCRIPTION)) {
+        if let Some(text) = export.description() {
             self.reply(option, rep::INFO, &[&info::DESCRIPTION.to_be_bytes(), text.as_bytes()].concat())?;
         }
         let mut sizes = export.block_sizes();
@@ -366,7 +369,9 @@ impl Talk<'_> {
         self.reply(option, rep::INFO, &data)?;
         let mut data = info::EXPORT.to_be_bytes().to_vec();
         data.extend_from_slice(&export.size().to_be_bytes());
-        data.extend_from_slice(&flags_of(&*export, self.terms, self.mode).0.to_be_bytes());
+        let contexts =
+            self.chosen.as_ref().filter(|chosen| chosen.export == name).map_or(0, |c| c.contexts.len());
+        data.extend_from_slice(&flags_of(&*export, self.terms, self.mode, contexts).0.to_be_bytes());
         self.reply(option, rep::INFO, &data)?;
         self.reply(option, rep::ACK, &[])?;
         if option == opt::INFO {
@@ -385,7 +390,7 @@ impl Talk<'_> {
         let Some(data) = self.data(length, 1 << 20)? else {
             return self.refuse(option, rep_err::TOO_BIG, "too many queries");
         };
-        if self.mode == Mode::Simple {
+        if setting && self.mode == Mode::Simple {
             return invalid(self, "request metadata contexts only when structured reply is negotiated");
         }
         let Some((name, mut rest)) = string(&data) else { return invalid(self, "malformed request") };

@@ -42,12 +42,26 @@ pub(super) struct BlockExport {
     /// Bytes that are stored somewhere stay there: what is read can go out without being copied. Where clusters can be
     /// freed and used again, an answer on its way would change into something else.
     pub(super) stays_in_place: bool,
+    /// Bytes that zeroes are cheap for: clusters of a format, or any number.
+    pub(super) granule: u64,
     /// The page cache is passed by.
     pub(super) direct: bool,
     /// Requests may wait for something else than a disk of this machine.
     pub(super) may_wait: bool,
     /// Keeps the files of the image open, and locked.
     pub(super) _image: Image,
+}
+
+impl BlockExport {
+    /// Writing zeroes to `range` takes no writing of data: it is made of whole clusters, or is zero already.
+    fn zeroes_fast(&self, range: &Range<u64>) -> io::Result<bool> {
+        let whole = |at: u64| at.is_multiple_of(self.granule) || at == self.block.size();
+        if whole(range.start) && whole(range.end) {
+            return Ok(true);
+        }
+        let extent = answer(self.block.status(range.clone()))?;
+        Ok(extent.zero && extent.length == range.end - range.start)
+    }
 }
 
 /// The system's error behind one of the library.
@@ -112,6 +126,9 @@ impl Export for BlockExport {
     }
 
     fn write_zeroes(&self, range: Range<u64>, how: Zeroes) -> io::Result<()> {
+        if how.fast && !self.zeroes_fast(&range)? {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let how = if how.may_unmap { Zero::MayUnmap } else { Zero::KeepAllocated };
         answer(self.block.write_zeroes(range, how))
     }

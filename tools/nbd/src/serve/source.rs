@@ -4,11 +4,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use libimage::Error;
 use libimage::filter::Slice;
 use libimage::format::Format;
 use libimage::open::{Context, Image, OpenOptions};
 use libimage::spec::{Objects, Spec};
+use libimage::{Block as _, Error};
 
 use super::block_export::{BlockExport, Context as Meta};
 use super::plan::ExportPlan;
@@ -60,8 +60,10 @@ pub(super) fn open(plan: &ExportPlan, objects: &Objects) -> Result<BlockExport> 
     }
     let read_only = read_only || block.is_read_only();
     let stays_in_place = read_only || image.format() == Format::Raw && image.storage().is_some();
+    let granule = image.qcow2().map_or(1, |qcow2| u64::from(qcow2.limits().preferred.max(1)));
     Ok(BlockExport {
         block,
+        granule,
         stays_in_place,
         read_only,
         description: plan.description.clone(),
