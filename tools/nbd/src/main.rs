@@ -6,13 +6,14 @@
 mod arguments;
 mod descriptor;
 mod serve;
+mod top;
 
 use std::process::ExitCode;
 
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[serve::COMMAND];
+const COMMANDS: &[Command] = &[serve::COMMAND, top::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {

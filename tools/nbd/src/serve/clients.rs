@@ -11,6 +11,9 @@ use nbd_protocol::server::{Counters, Exports, HandshakeError, Outcome, Session, 
 use nbd_protocol::stream::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
+use serde_json::{Value, json};
+
+use super::ip::{Doorman, Origin};
 
 /// How long clients may take to read their last answers when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,12 +28,15 @@ pub(super) struct Rules {
     pub(super) patience: Option<Duration>,
     /// What is said about clients.
     pub(super) verbose: bool,
+    /// Who may come.
+    pub(super) doorman: Doorman,
 }
 
 /// A client, as far as others have to know it.
 struct Client {
     /// Its connection, under a descriptor of its own.
     stream: Arc<Stream>,
+    from: Origin,
     since: Instant,
     negotiated: bool,
     counters: Arc<Counters>,
@@ -45,6 +51,8 @@ struct State {
 /// All clients of a server.
 pub(super) struct House {
     rules: Rules,
+    /// What is served, for people.
+    image: String,
     exports: Arc<dyn Exports>,
     terms: Terms,
     state: Mutex<State>,
@@ -59,11 +67,17 @@ impl House {
     ///
     /// # Errors
     /// When the system has no descriptors left.
-    pub(super) fn new(exports: Arc<dyn Exports>, terms: Terms, rules: Rules) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        image: String,
+        exports: Arc<dyn Exports>,
+        terms: Terms,
+        rules: Rules,
+    ) -> io::Result<Arc<Self>> {
         let bell =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?;
         Ok(Arc::new(House {
             rules,
+            image,
             exports,
             terms,
             state: Mutex::default(),
@@ -160,9 +174,15 @@ impl House {
     /// Serves the client behind `stream` in a thread of its own.
     pub(super) fn admit(self: &Arc<Self>, stream: Stream, outside: Arc<Stream>) -> io::Result<()> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let from = Origin::of(outside.input());
+        if !self.rules.doorman.lets_in(from) {
+            self.say(id, &format!("{from} may not connect"));
+            return Ok(());
+        }
         let counters = Arc::new(Counters::default());
         let client = Client {
             stream: outside,
+            from,
             since: Instant::now(),
             negotiated: false,
             counters: Arc::clone(&counters),
@@ -226,6 +246,29 @@ impl House {
         if self.rules.verbose {
             eprintln!("{}: client {id}: {text}", cli::program());
         }
+    }
+
+    /// Who is here and what they did, as JSON.
+    pub(super) fn report(&self) -> Value {
+        let state = self.state();
+        let clients = state.clients.iter().map(|(id, client)| {
+            let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let done = &*client.counters;
+            json!({
+                "id": id,
+                "from": client.from.to_string(),
+                "export": self.image,
+                "seconds": client.since.elapsed().as_secs(),
+                "reads": number(&done.reads),
+                "read-bytes": number(&done.read_bytes),
+                "writes": number(&done.writes),
+                "written-bytes": number(&done.written_bytes),
+                "others": number(&done.others),
+                "failed": number(&done.failed),
+            })
+        });
+        let clients: Vec<Value> = clients.collect();
+        json!({ "pid": std::process::id(), "image": self.image, "clients": clients })
     }
 
     /// Waits until the last client has left; those that do not read their answers are given up after a while.

@@ -7,11 +7,17 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
+use nbd_protocol::client::Target;
+use nbd_protocol::uri;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tempfile::TempDir;
 
 /// Connections that wait until they are accepted.
 const BACKLOG: i32 = 128;
+
+/// How a machine calls itself.
+const LOCAL_CID: u32 = 1;
 
 /// The first descriptor that systemd passes.
 const FIRST_PASSED: i32 = 3;
@@ -35,6 +41,8 @@ pub(super) enum Place {
         /// The port.
         port: u32,
     },
+    /// A socket that only this user finds, for a command that is told of it.
+    Private,
     /// What systemd has opened.
     Passed(usize),
 }
@@ -42,9 +50,11 @@ pub(super) enum Place {
 /// Sockets on which clients arrive, and what has to be removed when it is over.
 pub(super) struct Listener {
     pub(super) sockets: Vec<OwnedFd>,
-    /// Where clients find it, for people.
-    pub(super) shown: String,
+    /// Where clients find it, unless only whoever has opened it knows.
+    pub(super) target: Option<Target>,
     path: Option<Owned>,
+    /// Goes with it.
+    directory: Option<TempDir>,
 }
 
 /// A socket file of ours; another server may have put its own in the same place since.
@@ -70,7 +80,10 @@ fn identity_of(path: &Path) -> Option<(u64, u64)> {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        match &self.target {
+            Some(target) => f.write_str(&uri::format(target, "", false)),
+            None => f.write_str("the socket that was passed to this process"),
+        }
     }
 }
 
@@ -99,12 +112,19 @@ impl Place {
         match self {
             Place::Tcp { host, port } => tcp(host, port),
             Place::Unix(path) => unix(path),
+            Place::Private => {
+                let directory = tempfile::Builder::new().prefix("nbd-").tempdir()?;
+                let mut listener = unix(&directory.path().join("socket"))?;
+                listener.directory = Some(directory);
+                Ok(listener)
+            }
             Place::Vsock { cid, port } => {
                 let could_not = |error| {
                     anyhow!("Failed to bind vsock socket to port {port}: {}", libimage::error::plain(&error))
                 };
                 let socket = vsock(*cid, *port).map_err(could_not)?;
-                Ok(Listener { sockets: vec![socket], shown: format!("nbd+vsock://1:{port}"), path: None })
+                let target = Some(Target::Vsock { cid: LOCAL_CID, port: *port });
+                Ok(Listener { sockets: vec![socket], target, path: None, directory: None })
             }
             Place::Passed(count) => {
                 let mut sockets = Vec::new();
@@ -112,7 +132,7 @@ impl Place {
                     let number = FIRST_PASSED + i32::try_from(index).unwrap_or(0);
                     sockets.push(crate::descriptor::inherited(number)?);
                 }
-                Ok(Listener { sockets, shown: "the socket passed to this process".to_owned(), path: None })
+                Ok(Listener { sockets, target: None, path: None, directory: None })
             }
         }
     }
@@ -178,7 +198,8 @@ fn tcp(host: &str, port: &str) -> Result<Listener> {
         let why = failure.map_or("no address".to_owned(), plain);
         bail!("Failed to find an available port: {why}");
     };
-    Ok(Listener { sockets, shown: format!("nbd://{bound}"), path: None })
+    let target = Target::Tcp { host: bound.ip().to_string(), port: bound.port() };
+    Ok(Listener { sockets, target: Some(target), path: None, directory: None })
 }
 
 fn tcp_socket(address: &SocketAddr) -> rustix::io::Result<OwnedFd> {
@@ -212,8 +233,12 @@ fn unix(path: &Path) -> Result<Listener> {
     rustix::net::bind(&socket, &address).map_err(could_not)?;
     let owned = identity_of(path).map(|identity| Owned { path: path.to_owned(), identity });
     rustix::net::listen(socket.as_fd(), BACKLOG).map_err(could_not)?;
-    let shown = format!("nbd+unix:///?socket={shown}");
-    Ok(Listener { sockets: vec![socket], shown, path: owned })
+    Ok(Listener {
+        sockets: vec![socket],
+        target: Some(Target::Unix(path.to_owned())),
+        path: owned,
+        directory: None,
+    })
 }
 
 /// Somebody answers at this socket.

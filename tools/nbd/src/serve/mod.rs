@@ -3,28 +3,37 @@
 mod block_export;
 mod catalogue;
 mod clients;
+mod companion;
+mod config;
+mod control;
+mod ip;
 mod listen;
 mod options;
 mod plan;
+mod security;
 mod source;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use cli::background::{self, Background};
 use libimage::spec::Objects;
-use nbd_protocol::server::{Exports, Mode, Security, Terms};
+use nbd_protocol::server::{Exports, Mode, Terms};
 use nbd_protocol::stream::Stream;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::{Command, Words};
 use catalogue::Catalogue;
 use clients::{House, Rules};
+use ip::Doorman;
 use listen::Listener;
 use options::Request;
 use plan::Plan;
+
+pub(crate) use control::directory as windows;
 
 pub(crate) const COMMAND: Command = Command {
     name: "serve",
@@ -55,27 +64,17 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
     let mut catalogue = Catalogue::new(!options::is_qemu());
     for export in &plan.exports {
         let name = export.name.clone().unwrap_or_default();
-        catalogue.add(name, source::open(export, objects)?);
+        if !catalogue.add(name.clone(), source::open(export, objects)?) {
+            bail!("Two exports have the name '{name}'");
+        }
     }
     let catalogue = Arc::new(catalogue);
-    let terms = Terms {
-        best_mode: if plan.simple_replies { Mode::Simple } else { Mode::Extended },
-        oldstyle: plan.oldstyle,
-        several: plan.shared != Some(1) && !plan.inetd,
-        security: Security::Plain,
-    };
-    let rules = Rules {
-        most: plan.shared,
-        persistent: plan.persistent && !plan.inetd,
-        patience: (plan.handshake_seconds > 0).then(|| Duration::from_secs(plan.handshake_seconds)),
-        verbose: plan.verbose,
-    };
-    let house = House::new(Arc::clone(&catalogue) as Arc<dyn Exports>, terms, rules)?;
+    let house = house(plan, &catalogue)?;
     let listeners = plan.places.iter().map(listen::Place::listen).collect::<Result<Vec<Listener>>>()?;
     if let Some(path) = &plan.pid_file {
         let number = format!("{}\n", std::process::id());
         std::fs::write(path, number).map_err(|error| {
-            anyhow::anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error))
+            anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error))
         })?;
     }
     watch_signals(&house)?;
@@ -85,11 +84,14 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
             Ok(Stream::pair(input.try_clone_to_owned()?, output.try_clone_to_owned()?))
         };
         house.admit(stream()?, Arc::new(stream()?))?;
-    } else if background.is_none() && !options::is_qemu() {
+    } else if background.is_none() && plan.run.is_none() && !options::is_qemu() {
         for listener in &listeners {
             cli::print(&format!("{listener}\n"))?;
         }
     }
+    let _window = control::open(&house);
+    let companion =
+        plan.run.as_ref().map(|command| accompany(command, &house, &listeners, plan)).transpose()?;
     if let Some(background) = background {
         std::env::set_current_dir("/").context("It cannot go to the background")?;
         background.ready().context("It cannot go to the background")?;
@@ -103,7 +105,43 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
     for export in catalogue.all().filter(|export| !export.read_only) {
         export.block.flush()?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(companion.map_or(ExitCode::SUCCESS, |thread| thread.join().unwrap_or(ExitCode::FAILURE)))
+}
+
+fn house(plan: &Plan, catalogue: &Arc<Catalogue>) -> Result<Arc<House>> {
+    let terms = Terms {
+        best_mode: if plan.simple_replies { Mode::Simple } else { Mode::Extended },
+        oldstyle: plan.oldstyle,
+        several: plan.shared != Some(1) && !plan.inetd,
+        security: security::of(&plan.tls)?,
+    };
+    let rules = Rules {
+        most: plan.shared,
+        persistent: plan.persistent && !plan.inetd,
+        patience: (plan.handshake_seconds > 0).then(|| Duration::from_secs(plan.handshake_seconds)),
+        verbose: plan.verbose,
+        doorman: Doorman::new(&plan.ip)?,
+    };
+    let images: Vec<_> = plan.exports.iter().map(|export| export.image.to_string_lossy()).collect();
+    Ok(House::new(images.join(" "), Arc::clone(catalogue) as Arc<dyn Exports>, terms, rules)?)
+}
+
+/// Runs the command that the server is for; when it ends, so does the server.
+fn accompany(
+    command: &str,
+    house: &Arc<House>,
+    listeners: &[Listener],
+    plan: &Plan,
+) -> Result<JoinHandle<ExitCode>> {
+    let export = plan.exports.first().and_then(|export| export.name.as_deref()).unwrap_or_default();
+    let mut child = companion::start(command, listeners.first(), export, plan.tls.is_on())?;
+    let house = Arc::clone(house);
+    let wait = move || {
+        let code = child.wait().map_or(ExitCode::FAILURE, companion::code);
+        house.stop();
+        code
+    };
+    Ok(std::thread::Builder::new().name("companion".to_owned()).spawn(wait)?)
 }
 
 /// A signal ends the server in order; a second one at once.

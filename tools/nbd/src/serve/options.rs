@@ -1,16 +1,16 @@
 //! The command line of `nbd serve` and of `qemu-nbd`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use cli::getopt::{Name, Opt, opt, ours};
 use libimage::open::CacheMode;
 use libimage::spec::Objects;
 
-use super::COMMAND;
 use super::listen::{Place, passed};
-use super::plan::{ExportPlan, Plan};
+use super::plan::{ExportPlan, Plan, TlsPlan};
+use super::{COMMAND, config};
 use crate::arguments::{HELP, Usage, VERSION, Words, string};
 
 /// The longest name or description.
@@ -68,6 +68,14 @@ pub(super) const OPTIONS: &[Opt] = &[
     ),
     ours("config", "FILE", "serve what a file says, several exports perhaps"),
     ours("run", "COMMAND", "run this with $uri set, and end with it"),
+    ours(
+        "tls",
+        "off|on|require",
+        "whether clients may or must encrypt; require as soon as there are credentials",
+    ),
+    ours("tls-certificates", "DIR", "encrypt with the certificates in a directory"),
+    ours("tls-psk", "FILE", "encrypt with the keys in a file"),
+    ours("tls-verify-peer", "", "let in clients with a certificate only"),
     ours("oldstyle", "", "for clients that know no negotiation"),
     ours("no-structured-replies", "", "answer in the simplest form"),
     ours("ip", "allow=LIST|deny=LIST", "addresses that may come or not"),
@@ -97,6 +105,8 @@ struct Reading {
     oldstyle: bool,
     simple_replies: bool,
     run: Option<String>,
+    config: Option<PathBuf>,
+    tls: TlsPlan,
     ip: Vec<String>,
 }
 
@@ -128,14 +138,12 @@ pub(super) fn read(words: Words) -> Result<Request> {
         oldstyle: false,
         simple_replies: false,
         run: None,
+        config: None,
+        tls: TlsPlan::default(),
         ip: Vec::new(),
     };
-    let mut files = words.read(|name, value| reading.option(name, value))?;
-    let Some(file) = files.pop().filter(|_| files.is_empty()) else {
-        return Err(Usage::error(&COMMAND, "Invalid number of arguments"));
-    };
-    reading.export.image = file;
-    reading.finish()
+    let files = words.read(|name, value| reading.option(name, value))?;
+    reading.finish(files)
 }
 
 impl Reading {
@@ -237,6 +245,16 @@ impl Reading {
             "inetd" => self.inetd = true,
             "exit-last" => self.persistent = false,
             "run" => self.run = Some(text),
+            "config" => self.config = Some(PathBuf::from(value)),
+            "tls" => {
+                if !["off", "on", "require"].contains(&text.as_str()) {
+                    bail!("--tls takes off, on or require, not '{text}'");
+                }
+                self.tls.mode = Some(text);
+            }
+            "tls-certificates" => self.tls.certificates = Some(PathBuf::from(value)),
+            "tls-psk" => self.tls.psk = Some(PathBuf::from(value)),
+            "tls-verify-peer" => self.tls.verify_peer = true,
             "oldstyle" => self.oldstyle = true,
             "no-structured-replies" => self.simple_replies = true,
             "ip" => self.ip.push(text),
@@ -245,13 +263,14 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(self) -> Result<Request> {
+    fn finish(self, files: Vec<OsString>) -> Result<Request> {
         if self.export.image_opts && self.export.format.is_some() {
             bail!("--image-opts and -f are mutually exclusive");
         }
-        let places = self.places()?;
+        let (exports, places) = self.exports(files)?;
+        let places = if places.is_empty() { self.places()? } else { places };
         let plan = Plan {
-            exports: vec![self.export],
+            exports,
             places,
             inetd: self.inetd,
             shared: self.shared,
@@ -263,9 +282,32 @@ impl Reading {
             oldstyle: self.oldstyle,
             simple_replies: self.simple_replies,
             run: self.run,
+            tls: self.tls,
             ip: self.ip,
         };
         Ok(Request::Serve(Box::new(plan), self.objects))
+    }
+
+    /// What is served, and where, as far as a file says that.
+    fn exports(&self, files: Vec<OsString>) -> Result<(Vec<ExportPlan>, Vec<Place>)> {
+        let several = files.len() > 1;
+        match &self.config {
+            Some(_) if !files.is_empty() => bail!("Either files or --config can be served, not both"),
+            Some(config) => return config::read(config, &self.export),
+            None if files.is_empty() || several && is_qemu() => {
+                return Err(Usage::error(&COMMAND, "Invalid number of arguments"));
+            }
+            None if several && self.export.name.is_some() => {
+                bail!("A name is for one export; several have the names of their files")
+            }
+            None => {}
+        }
+        let export = |image: OsString| {
+            let file = Path::new(&image).file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = if several { file } else { self.export.name.clone() };
+            ExportPlan { name, image, ..self.export.clone() }
+        };
+        Ok((files.into_iter().map(export).collect(), Vec::new()))
     }
 
     fn places(&self) -> Result<Vec<Place>> {
@@ -288,6 +330,10 @@ impl Reading {
             let number = port();
             let port = number.parse().map_err(|_| anyhow!("Invalid vsock port '{number}'"))?;
             return Ok(vec![Place::Vsock { cid: u32::MAX, port }]);
+        }
+        let anywhere = self.socket.is_none() && self.port.is_none() && self.bind.is_none();
+        if self.run.is_some() && anywhere && !self.vsock {
+            return Ok(vec![Place::Private]);
         }
         if let Some(path) = &self.socket {
             return Ok(vec![Place::Unix(std::path::absolute(path)?)]);

@@ -41,13 +41,17 @@ pub(super) struct ExportPlan {
     pub(super) filters: Vec<String>,
 }
 
-/// Who may connect in which way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Tls {
-    Off,
-    /// Clients may do without.
-    Optional,
-    Required,
+/// With what connections are encrypted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TlsPlan {
+    /// `off`, `on` (clients may do without) or `require`; by itself as soon as there are credentials.
+    pub(super) mode: Option<String>,
+    /// A directory with certificates.
+    pub(super) certificates: Option<PathBuf>,
+    /// A file with keys.
+    pub(super) psk: Option<PathBuf>,
+    /// Clients need certificates too.
+    pub(super) verify_peer: bool,
 }
 
 /// A whole server.
@@ -68,6 +72,7 @@ pub(super) struct Plan {
     pub(super) simple_replies: bool,
     /// Run this with `$uri` and its kin, and end with it.
     pub(super) run: Option<String>,
+    pub(super) tls: TlsPlan,
     /// Addresses that may come, or may not.
     pub(super) ip: Vec<String>,
 }
