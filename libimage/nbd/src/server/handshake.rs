@@ -306,7 +306,13 @@ impl Talk<'_> {
     fn session(&mut self, name: &str, export: Arc<dyn Export>) -> Box<Session> {
         let contexts = self.contexts_for(name);
         let flags = flags_of(&*export, self.terms, self.mode, contexts.len());
-        Box::new(Session { mode: self.mode, flags, contexts, ..Session::plain(export) })
+        Box::new(Session {
+            name: name.to_owned(),
+            mode: self.mode,
+            flags,
+            contexts,
+            ..Session::plain(export)
+        })
     }
 
     fn export_name(&mut self, length: u32) -> Result<Step> {

@@ -18,6 +18,8 @@ pub enum Mode {
 
 /// The end of a handshake: the transmission begins.
 pub struct Session {
+    /// The name by which the client asked for it.
+    pub name: String,
     /// What is served.
     pub export: Arc<dyn Export>,
     /// The form of answers.
@@ -35,7 +37,7 @@ impl Session {
     pub fn plain(export: Arc<dyn Export>) -> Self {
         let flags = export.flags() | Flags::HAS_FLAGS;
         let max_payload = u64::from(export.block_sizes().maximum);
-        Session { export, mode: Mode::Simple, flags, contexts: Vec::new(), max_payload }
+        Session { name: String::new(), export, mode: Mode::Simple, flags, contexts: Vec::new(), max_payload }
     }
 
     /// Requests and answers have extended headers.

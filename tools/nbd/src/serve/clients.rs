@@ -39,6 +39,8 @@ struct Client {
     from: Origin,
     since: Instant,
     negotiated: bool,
+    /// What it has chosen.
+    export: String,
     counters: Arc<Counters>,
 }
 
@@ -185,6 +187,7 @@ impl House {
             from,
             since: Instant::now(),
             negotiated: false,
+            export: String::new(),
             counters: Arc::clone(&counters),
         };
         self.state().clients.insert(id, client);
@@ -232,6 +235,7 @@ impl House {
             }
             if let Some(client) = state.clients.get_mut(&id) {
                 client.negotiated = true;
+                client.export.clone_from(&session.name);
             }
         }
         match transmit(&session, &stream, counters) {
@@ -257,7 +261,7 @@ impl House {
             json!({
                 "id": id,
                 "from": client.from.to_string(),
-                "export": self.image,
+                "export": client.export,
                 "seconds": client.since.elapsed().as_secs(),
                 "reads": number(&done.reads),
                 "read-bytes": number(&done.read_bytes),

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use libimage::filter::Slice;
 use libimage::format::Format;
 use libimage::open::{Context, Image, OpenOptions};
@@ -57,6 +57,17 @@ pub(super) fn open(plan: &ExportPlan, objects: &Objects) -> Result<BlockExport> 
             bail!("Offset ({}) has to be smaller than the image size ({size})", plan.offset);
         };
         block = Arc::new(Slice::new(block, plan.offset, rest)?);
+    }
+    if let Some(number) = plan.partition {
+        let table = libimage::volume::partitions(&block)
+            .with_context(|| format!("Could not look for partitions on '{shown}'"))?;
+        let Some(table) = table else { bail!("'{shown}' has no partition table") };
+        let Some(partition) = table.partitions.iter().find(|partition| partition.number == number) else {
+            let numbers: Vec<_> =
+                table.partitions.iter().map(|partition| partition.number.to_string()).collect();
+            bail!("'{shown}' has no partition {number}; it has {}", numbers.join(", "));
+        };
+        block = Arc::new(partition.open(&block)?);
     }
     let read_only = read_only || block.is_read_only();
     let stays_in_place = read_only || image.format() == Format::Raw && image.storage().is_some();
