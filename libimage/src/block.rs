@@ -39,6 +39,12 @@ pub trait Block: Send + Sync {
     /// Makes everything written before this call durable.
     fn flush(&self) -> Result<()>;
 
+    /// Tells that `range` will be read soon: what keeps copies may fetch it now. A hint, as for
+    /// [`discard`](Block::discard).
+    fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))
+    }
+
     /// What lies at the start of `range`. The extent begins at `range.start`, is never empty for a
     /// non-empty range, and never reaches past `range.end`. Neighbouring extents may be alike.
     fn status(&self, range: Range<u64>) -> Result<Extent>;
