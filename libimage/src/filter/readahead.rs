@@ -111,10 +111,14 @@ impl Shared {
     /// Notes a read, and plans what to fetch.
     fn plan(&self, range: &Range<u64>, size: u64) {
         let mut state = lock(&self.state);
-        if range.start == state.expected && range.start > 0 {
+        // Clients with several requests on their way do not always come in order.
+        let near = state.window > 0
+            && range.start <= state.ahead
+            && range.start.saturating_add(MAX_WINDOW) >= state.expected;
+        if (range.start == state.expected && range.start > 0) || near {
             let grown = state.window.saturating_mul(2).max(range.end - range.start);
             state.window = grown.clamp(MIN_WINDOW, MAX_WINDOW);
-            let end = range.end.saturating_add(state.window).min(size);
+            let end = range.end.max(state.expected).saturating_add(state.window).min(size);
             // What was not begun yet the client reads itself.
             state.wanted.iter_mut().for_each(|wanted| wanted.start = wanted.start.max(range.end));
             state.wanted.retain(|wanted| !wanted.is_empty());
@@ -134,7 +138,7 @@ impl Shared {
             state.pieces.iter_mut().for_each(|piece| piece.stale = true);
             self.changed.notify_all();
         }
-        state.expected = range.end;
+        state.expected = if near { state.expected.max(range.end) } else { range.end };
     }
 
     /// Makes what was fetched of `range` unusable.

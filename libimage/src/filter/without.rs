@@ -97,17 +97,33 @@ impl Block for NoZero {
     }
 }
 
-/// A device for which [`Block::prefetch`] is nothing special.
+/// A device for which [`Block::prefetch`] does nothing.
 pub struct NoCache {
     below: Arc<dyn Block>,
-    reads: bool,
 }
 
 impl NoCache {
-    /// Shows `below`. What shall be fetched early is read if `reads`, else nothing is done.
-    pub fn new(below: Arc<dyn Block>, reads: bool) -> Self {
-        NoCache { below, reads }
+    /// Shows `below`.
+    pub fn new(below: Arc<dyn Block>) -> Self {
+        NoCache { below }
     }
+}
+
+/// A device for which [`Block::prefetch`] is to read and to forget, whatever the one below would do.
+pub struct ReadEarly {
+    below: Arc<dyn Block>,
+}
+
+impl ReadEarly {
+    /// Shows `below`.
+    pub fn new(below: Arc<dyn Block>) -> Self {
+        ReadEarly { below }
+    }
+}
+
+impl Block for ReadEarly {
+    forward!(size, read_at, write_at, write_zeroes, discard, flush, status, limits);
+    forward!(is_read_only, name, host_range, allocated_bytes);
 }
 
 impl Block for NoCache {
@@ -115,14 +131,7 @@ impl Block for NoCache {
     forward!(is_read_only, name, host_range, allocated_bytes);
 
     fn prefetch(&self, range: Range<u64>) -> Result<()> {
-        check_range(self, range.start, range.end.saturating_sub(range.start))?;
-        if self.reads {
-            let mut buf = vec![0; PIECE.min(range.end - range.start) as usize];
-            for piece in super::blocks::pieces(range, PIECE) {
-                self.below.read_at(buf.get_mut(..piece.length).unwrap_or_default(), piece.start)?;
-            }
-        }
-        Ok(())
+        check_range(self, range.start, range.end.saturating_sub(range.start))
     }
 }
 

@@ -29,8 +29,8 @@ fn what_is_lacking_is_replaced() {
 
     let before = trace.events().len();
     NoFlush::new(trace.clone()).flush().unwrap();
-    NoCache::new(trace.clone(), true).prefetch(0..3 << 20).unwrap();
-    assert!(NoCache::new(trace.clone(), false).prefetch(0..(3 << 20) + 1).is_err());
+    ReadEarly::new(trace.clone()).prefetch(0..3 << 20).unwrap();
+    assert!(NoCache::new(trace.clone()).prefetch(0..(3 << 20) + 1).is_err());
     let only = ReadOnly::new(trace.clone());
     assert!(only.is_read_only());
     assert!(only.write_at(&[1], 0).is_err() && only.discard(0..1).is_err());

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Withheld;
 use crate::error::{Error, Result};
 use crate::filter::switch::Switch;
 use crate::units;
@@ -15,6 +16,8 @@ const SECTOR: u64 = 512;
 /// Parameters of a filter, as `key=value`.
 pub(super) struct Arguments {
     pairs: Vec<(String, String)>,
+    /// What these parameters want a server not to offer.
+    pub(super) withheld: Withheld,
 }
 
 fn invalid<T>(text: String) -> Result<T> {
@@ -109,7 +112,7 @@ fn parse_probability(key: &str, text: &str) -> Result<f64> {
 
 impl Arguments {
     pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
-        Arguments { pairs }
+        Arguments { pairs, withheld: Withheld::default() }
     }
 
     /// All values of a key, in their order.
@@ -199,10 +202,10 @@ impl Arguments {
     }
 
     /// Refuses what is left.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<Withheld> {
         match self.pairs.first() {
             Some((key, _)) => invalid(format!("unknown parameter '{key}'")),
-            None => Ok(()),
+            None => Ok(self.withheld),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Kind {
     pub parameters: &'static [(&'static str, &'static str)],
     /// Nothing is ever written below it: what lies there may be opened for reading only.
     pub keeps_below: bool,
+    /// Calls may wait in it.
+    pub waits: bool,
     pub(super) make: fn(&mut Arguments) -> Result<Make>,
 }
 
@@ -34,6 +36,7 @@ pub static KINDS: &[Kind] = &[
             ("maxlen=SIZE", "largest request without data (4G)"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::blocksize,
     },
     Kind {
@@ -46,6 +49,7 @@ pub static KINDS: &[Kind] = &[
             ("blocksize-error-policy=allow|error", "what other requests get"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::policy,
     },
     Kind {
@@ -60,6 +64,7 @@ pub static KINDS: &[Kind] = &[
             ("cache-low-threshold=PERCENT", "of the maximum, where that ends (80)"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::cache,
     },
     Kind {
@@ -67,6 +72,7 @@ pub static KINDS: &[Kind] = &[
         summary: "remember the last answer about holes and data",
         parameters: &[],
         keeps_below: false,
+        waits: false,
         make: |_| makes::over(|below| Ok(Arc::new(CacheExtents::new(below)))),
     },
     Kind {
@@ -74,6 +80,7 @@ pub static KINDS: &[Kind] = &[
         summary: "accept only writes of what is there already",
         parameters: &[],
         keeps_below: true,
+        waits: false,
         make: |_| makes::over(|below| Ok(Arc::new(CheckWrite::new(below)))),
     },
     Kind {
@@ -85,6 +92,7 @@ pub static KINDS: &[Kind] = &[
             ("cow-on-read=BOOL|/PATH", "copy what is read (while PATH exists)"),
         ],
         keeps_below: true,
+        waits: false,
         make: makes::cow,
     },
     Kind {
@@ -99,6 +107,7 @@ pub static KINDS: &[Kind] = &[
             ("delay-fast-zero=BOOL", "false: fast zeroes are refused by the server at once"),
         ],
         keeps_below: false,
+        waits: true,
         make: makes::delays,
     },
     Kind {
@@ -114,6 +123,7 @@ pub static KINDS: &[Kind] = &[
             ),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::errors,
     },
     Kind {
@@ -121,6 +131,7 @@ pub static KINDS: &[Kind] = &[
         summary: "a file in an ext2, ext3 or ext4 file system, for reading",
         parameters: &[("ext2file=/PATH", "the file (required)")],
         keeps_below: true,
+        waits: false,
         make: makes::ext2,
     },
     Kind {
@@ -128,6 +139,7 @@ pub static KINDS: &[Kind] = &[
         summary: "say which parts are holes by a list",
         parameters: &[("extentlist=FILE", "lines of OFFSET LENGTH [hole,zero] (required)")],
         keeps_below: false,
+        waits: false,
         make: makes::extent_list,
     },
     Kind {
@@ -138,6 +150,7 @@ pub static KINDS: &[Kind] = &[
             "none (default), emulate, native, pass, force (after each write) or discard",
         )],
         keeps_below: false,
+        waits: false,
         make: makes::fua,
     },
     Kind {
@@ -145,6 +158,7 @@ pub static KINDS: &[Kind] = &[
         summary: "unpack gzip, once, to a temporary file",
         parameters: &[("gzip-max-size=SIZE", "what may be unpacked (no limit)")],
         keeps_below: true,
+        waits: false,
         make: makes::gzipped,
     },
     Kind {
@@ -156,6 +170,7 @@ pub static KINDS: &[Kind] = &[
             ("logscript=SCRIPT", "run for every line, which it gets in variables"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::logged,
     },
     Kind {
@@ -163,6 +178,7 @@ pub static KINDS: &[Kind] = &[
         summary: "open an encrypted disk",
         parameters: &[("passphrase=SECRET|+FILE|-FD", "the passphrase (required)")],
         keeps_below: false,
+        waits: false,
         make: makes::luks,
     },
     Kind {
@@ -170,6 +186,7 @@ pub static KINDS: &[Kind] = &[
         summary: "do nothing special to fetch early",
         parameters: &[("cachemode=MODE", "none (default), nop or emulate (read and forget)")],
         keeps_below: false,
+        waits: false,
         make: makes::no_cache,
     },
     Kind {
@@ -177,6 +194,7 @@ pub static KINDS: &[Kind] = &[
         summary: "seem to be full of data",
         parameters: &[],
         keeps_below: false,
+        waits: false,
         make: |_| makes::over(|below| Ok(Arc::new(NoExtents::new(below)))),
     },
     Kind {
@@ -187,6 +205,7 @@ pub static KINDS: &[Kind] = &[
             "requests of each connection (default), all-requests or connections",
         )],
         keeps_below: false,
+        waits: true,
         make: makes::no_parallel,
     },
     Kind {
@@ -197,6 +216,7 @@ pub static KINDS: &[Kind] = &[
             ("fastzeromode=MODE", "none, slow, ignore or default"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::no_zero,
     },
     Kind {
@@ -204,6 +224,7 @@ pub static KINDS: &[Kind] = &[
         summary: "a part of it",
         parameters: &[("offset=SIZE", "the first byte (0)"), ("range=SIZE", "how many (all that follow)")],
         keeps_below: false,
+        waits: false,
         make: makes::offset,
     },
     Kind {
@@ -211,6 +232,7 @@ pub static KINDS: &[Kind] = &[
         summary: "one of its partitions",
         parameters: &[("partition=NUMBER", "which one, from 1 (required)")],
         keeps_below: false,
+        waits: false,
         make: makes::partition,
     },
     Kind {
@@ -218,6 +240,7 @@ pub static KINDS: &[Kind] = &[
         summary: "parts that cannot be changed",
         parameters: &[("protect=[~]START-END", "from the first byte to the last; with ~, all but these")],
         keeps_below: false,
+        waits: false,
         make: makes::protect,
     },
     Kind {
@@ -230,6 +253,7 @@ pub static KINDS: &[Kind] = &[
             ("burstiness=SECONDS", "how long a client that was idle may be faster (2)"),
         ],
         keeps_below: false,
+        waits: true,
         make: makes::rates,
     },
     Kind {
@@ -237,6 +261,7 @@ pub static KINDS: &[Kind] = &[
         summary: "fetch what follows while a client reads",
         parameters: &[],
         keeps_below: false,
+        waits: false,
         make: |_| {
             let siblings = Arc::new(Siblings::default());
             makes::over(move |below| Ok(Arc::new(ReadAhead::new(below, Arc::clone(&siblings)))))
@@ -247,6 +272,7 @@ pub static KINDS: &[Kind] = &[
         summary: "refuse to be written",
         parameters: &[],
         keeps_below: true,
+        waits: false,
         make: |_| makes::over(|below| Ok(Arc::new(ReadOnly::new(below)))),
     },
     Kind {
@@ -259,6 +285,7 @@ pub static KINDS: &[Kind] = &[
             ("retry-readonly=BOOL", "write nothing after a failure (no)"),
         ],
         keeps_below: false,
+        waits: true,
         make: makes::retry,
     },
     Kind {
@@ -270,6 +297,7 @@ pub static KINDS: &[Kind] = &[
             ("retry-request-open=BOOL", "accepted: what cannot be opened is not tried again here"),
         ],
         keeps_below: false,
+        waits: true,
         make: makes::request_again,
     },
     Kind {
@@ -281,6 +309,7 @@ pub static KINDS: &[Kind] = &[
             ("statsthreshold=PERCENT", "calls whose sizes are listed (95); 0 for none"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::counted,
     },
     Kind {
@@ -288,6 +317,7 @@ pub static KINDS: &[Kind] = &[
         summary: "turn words of bytes round",
         parameters: &[("swab-bits=BITS", "of a word: 8, 16 (default), 32 or 64")],
         keeps_below: false,
+        waits: false,
         make: makes::swab,
     },
     Kind {
@@ -299,6 +329,7 @@ pub static KINDS: &[Kind] = &[
             ("tar=PROGRAM", "accepted: no program is needed"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::member,
     },
     Kind {
@@ -310,6 +341,7 @@ pub static KINDS: &[Kind] = &[
             ("round-down=SIZE", "down to a multiple of a power of two"),
         ],
         keeps_below: false,
+        waits: false,
         make: makes::truncate,
     },
     Kind {
@@ -320,6 +352,7 @@ pub static KINDS: &[Kind] = &[
             ("xz-max-depth=NUMBER", "unpacked blocks that are kept (8)"),
         ],
         keeps_below: true,
+        waits: false,
         make: makes::xz,
     },
     Kind {
@@ -331,6 +364,7 @@ pub static KINDS: &[Kind] = &[
             ("zstd-max-size=SIZE", "what may be unpacked to a file (no limit)"),
         ],
         keeps_below: true,
+        waits: false,
         make: makes::zstd,
     },
 ];

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::arguments::{Arguments, parse_number, parse_size};
-use super::{Apply, Make};
+use super::{Apply, Make, Withheld};
 use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::filter::around::Kind as CallKind;
@@ -27,7 +27,7 @@ use crate::filter::stats::{Stats, stats};
 use crate::filter::swab::Swab;
 use crate::filter::tar::tar;
 use crate::filter::truncate::{NewSize, Truncate};
-use crate::filter::without::{NoCache, NoFlush, NoZero, Zeroes};
+use crate::filter::without::{NoCache, NoFlush, NoZero, ReadEarly, Zeroes};
 use crate::filter::write_through::WriteThrough;
 use crate::format::luks::Luks;
 use crate::fs::ext4::Ext4;
@@ -122,7 +122,7 @@ pub(super) fn delays(arguments: &mut Arguments) -> Result<Make> {
     }
     delays.open = arguments.time("delay-open")?.unwrap_or_default();
     delays.close = arguments.time("delay-close")?.unwrap_or_default();
-    arguments.boolean("delay-fast-zero")?;
+    arguments.withheld.fast_zeroes_refused = !arguments.boolean("delay-fast-zero")?.unwrap_or(true);
     over(move |below| Ok(delay(below, delays)))
 }
 
@@ -179,25 +179,27 @@ pub(super) fn extent_list(arguments: &mut Arguments) -> Result<Make> {
 }
 
 pub(super) fn fua(arguments: &mut Arguments) -> Result<Make> {
-    #[derive(Clone, Copy)]
+    #[derive(Clone, Copy, PartialEq)]
     enum Flushes {
+        Hidden,
         AsAsked,
         Always,
         Never,
     }
-    use Flushes::{Always, AsAsked, Never};
+    use Flushes::{Always, AsAsked, Hidden, Never};
     let modes = [
-        ("none", AsAsked),
+        ("none", Hidden),
         ("emulate", AsAsked),
         ("native", AsAsked),
         ("pass", AsAsked),
         ("force", Always),
         ("discard", Never),
     ];
-    let mode = arguments.choice("fuamode", &modes, "unknown fuamode '{}'")?.unwrap_or(AsAsked);
+    let mode = arguments.choice("fuamode", &modes, "unknown fuamode '{}'")?.unwrap_or(Hidden);
+    arguments.withheld.fua = mode == Hidden;
     over(move |below| {
         Ok(match mode {
-            AsAsked => below,
+            Hidden | AsAsked => below,
             Always => Arc::new(WriteThrough::new(below)),
             Never => Arc::new(NoFlush::new(below)),
         })
@@ -229,15 +231,26 @@ pub(super) fn luks(arguments: &mut Arguments) -> Result<Make> {
 }
 
 pub(super) fn no_cache(arguments: &mut Arguments) -> Result<Make> {
-    let modes = [("none", false), ("nop", false), ("emulate", true)];
-    let reads = arguments.choice("cachemode", &modes, "unknown cachemode '{}'")?.unwrap_or(false);
-    over(move |below| Ok(Arc::new(NoCache::new(below, reads))))
+    #[derive(Clone, Copy, PartialEq)]
+    enum How {
+        Hidden,
+        Nothing,
+        Read,
+    }
+    let modes = [("none", How::Hidden), ("nop", How::Nothing), ("emulate", How::Read)];
+    let how = arguments.choice("cachemode", &modes, "unknown cachemode '{}'")?.unwrap_or(How::Hidden);
+    arguments.withheld.cache = how == How::Hidden;
+    over(move |below| {
+        Ok(if how == How::Read { Arc::new(ReadEarly::new(below)) } else { Arc::new(NoCache::new(below)) })
+    })
 }
 
 pub(super) fn no_parallel(arguments: &mut Arguments) -> Result<Make> {
-    let modes = [("requests", false), ("all-requests", true), ("connections", true)];
+    let modes =
+        [("requests", (false, false)), ("all-requests", (true, false)), ("connections", (true, true))];
     let unknown = "unknown noparallel serialize mode '{}'";
-    let together = arguments.choice("serialize", &modes, unknown)?.unwrap_or(false);
+    let (together, alone) = arguments.choice("serialize", &modes, unknown)?.unwrap_or((false, false));
+    arguments.withheld.several_connections = alone;
     let turn = Arc::new(Mutex::new(()));
     over(move |below| {
         let turn = if together { Arc::clone(&turn) } else { Arc::new(Mutex::new(())) };
@@ -247,14 +260,24 @@ pub(super) fn no_parallel(arguments: &mut Arguments) -> Result<Make> {
 
 pub(super) fn no_zero(arguments: &mut Arguments) -> Result<Make> {
     let modes = [
-        ("none", Zeroes::Written),
-        ("emulate", Zeroes::Written),
-        ("notrim", Zeroes::KeepAllocated),
-        ("plugin", Zeroes::Unchanged),
+        ("none", (Zeroes::Written, true)),
+        ("emulate", (Zeroes::Written, false)),
+        ("notrim", (Zeroes::KeepAllocated, false)),
+        ("plugin", (Zeroes::Unchanged, false)),
     ];
-    let zeroes = arguments.choice("zeromode", &modes, "unknown zeromode '{}'")?.unwrap_or(Zeroes::Written);
-    let fast = [("none", ()), ("slow", ()), ("ignore", ()), ("default", ())];
-    arguments.choice("fastzeromode", &fast, "unknown fastzeromode '{}'")?;
+    let mode = arguments.choice("zeromode", &modes, "unknown zeromode '{}'")?;
+    let (zeroes, hidden) = mode.unwrap_or((Zeroes::Written, true));
+    // Hidden, or offered and refused. What is ignored is offered: each such request is then as any other.
+    let emulated = zeroes == Zeroes::Written;
+    let fast = [
+        ("none", (true, false)),
+        ("slow", (false, true)),
+        ("ignore", (false, false)),
+        ("default", (false, emulated)),
+    ];
+    let fast = arguments.choice("fastzeromode", &fast, "unknown fastzeromode '{}'")?;
+    let (fast_zeroes, fast_zeroes_refused) = fast.unwrap_or((false, emulated));
+    arguments.withheld = Withheld { zeroes: hidden, fast_zeroes, fast_zeroes_refused, ..arguments.withheld };
     over(move |below| Ok(Arc::new(NoZero::new(below, zeroes))))
 }
 

@@ -30,10 +30,41 @@ enum Make {
     Again(retry::Options),
 }
 
+/// What a server must not offer to its clients, though it could: filters that try how they do without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Zeroes that are not sent as bytes.
+    pub zeroes: bool,
+    /// Zeroes that are written only if that is fast.
+    pub fast_zeroes: bool,
+    /// Those are offered, and refused.
+    pub fast_zeroes_refused: bool,
+    /// Fetching early.
+    pub cache: bool,
+    /// Writes that are durable when they are answered.
+    pub fua: bool,
+    /// Several connections of one client.
+    pub several_connections: bool,
+}
+
+impl Withheld {
+    fn and(self, other: Self) -> Self {
+        Withheld {
+            zeroes: self.zeroes || other.zeroes,
+            fast_zeroes: self.fast_zeroes || other.fast_zeroes,
+            fast_zeroes_refused: self.fast_zeroes_refused || other.fast_zeroes_refused,
+            cache: self.cache || other.cache,
+            fua: self.fua || other.fua,
+            several_connections: self.several_connections || other.several_connections,
+        }
+    }
+}
+
 /// A filter with its parameters.
 pub struct Named {
     kind: &'static Kind,
     make: Make,
+    withheld: Withheld,
 }
 
 impl Named {
@@ -50,12 +81,12 @@ impl Named {
             )));
         };
         let mut arguments = Arguments::new(parameters);
-        let make = (kind.make)(&mut arguments).and_then(|make| arguments.finish().map(|()| make));
-        let make = make.map_err(|error| match error {
+        let made = (kind.make)(&mut arguments).and_then(|make| Ok((make, arguments.finish()?)));
+        let (make, withheld) = made.map_err(|error| match error {
             Error::Invalid(text) => Error::Invalid(format!("Filter '{name}': {text}")),
             other => other.context(format!("Could not use the filter '{name}'")),
         })?;
-        Ok(Named { kind, make })
+        Ok(Named { kind, make, withheld })
     }
 
     /// Understands `NAME[,key=value...]`.
@@ -142,6 +173,16 @@ impl Stack {
     /// nonetheless where there is a copy.
     pub fn keeps_below(&self) -> bool {
         self.filters.iter().any(|filter| filter.kind.keeps_below)
+    }
+
+    /// Calls may wait without keeping a processor busy: a server should have threads for others meanwhile.
+    pub fn waits(&self) -> bool {
+        self.filters.iter().any(|filter| filter.kind.waits)
+    }
+
+    /// What a server must not offer.
+    pub fn withheld(&self) -> Withheld {
+        self.filters.iter().fold(Withheld::default(), |all, filter| all.and(filter.withheld))
     }
 
     /// Opens what lies below, with all filters over it.

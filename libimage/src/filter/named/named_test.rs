@@ -123,6 +123,26 @@ fn what_nbdkit_accepts_is_accepted() {
 }
 
 #[test]
+fn a_server_is_told_what_not_to_offer() {
+    // As nbdinfo shows it of nbdkit with the same filters.
+    let withheld = |texts: &[&str]| stack(texts).withheld();
+    let nothing = Withheld::default();
+    assert_eq!(withheld(&["noextents", "nocache,cachemode=nop", "fua,fuamode=force", "delay"]), nothing);
+    assert_eq!(withheld(&["nozero", "cow"]), Withheld { zeroes: true, fast_zeroes_refused: true, ..nothing });
+    assert_eq!(
+        withheld(&["nozero,zeromode=plugin,fastzeromode=none"]),
+        Withheld { fast_zeroes: true, ..nothing }
+    );
+    assert_eq!(withheld(&["nocache", "fua"]), Withheld { cache: true, fua: true, ..nothing });
+    assert_eq!(
+        withheld(&["noparallel,serialize=connections"]),
+        Withheld { several_connections: true, ..nothing }
+    );
+    assert_eq!(withheld(&["delay,delay-fast-zero=no"]), Withheld { fast_zeroes_refused: true, ..nothing });
+    assert!(stack(&["cow", "rate"]).waits() && !stack(&["cow", "xz"]).waits());
+}
+
+#[test]
 fn parameters_are_found_by_their_names() {
     let kind = |name| KINDS.iter().find(|kind| kind.name == name).unwrap();
     for (name, keys) in [
