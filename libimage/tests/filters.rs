@@ -128,15 +128,22 @@ fn compressed_files() {
         cat image | zstd -q -19 --long=24 > stream.zst
         (head -c 500000 image | zstd -q --stream-size=500000; tail -c +500001 image | zstd -q) > mixed.zst
         zstd -q -T2 -B512K -c image > threads.zst
-        head -c 500000 image | gzip > two.gz; tail -c +500001 image | gzip -9 >> two.gz",
+        head -c 500000 image | gzip > two.gz; tail -c +500001 image | gzip -9 >> two.gz
+        (head -c 500000 image | bzip2 -1; tail -c +500001 image | bzip2; echo garbage) > two.bz2",
     );
     for (file, filter) in [("blocks.xz", "xz"), ("two.xz", "xz,xz-max-depth=1"), ("one.gz", "gzip")] {
         assert!(same(room.path().join(file), &[filter]) == image, "{file}");
     }
     // These nbdkit does not know, or (of several members) reads the first one only: the tools' answer counts.
-    let others = ["one.zst", "stream.zst", "mixed.zst", "threads.zst", "two.gz"];
-    for file in others {
-        let filter = if file.ends_with("gz") { "gzip" } else { "zstd" };
+    let others = [
+        ("one.zst", "zstd"),
+        ("stream.zst", "zstd"),
+        ("mixed.zst", "zstd"),
+        ("threads.zst", "zstd"),
+        ("two.gz", "gzip"),
+        ("two.bz2", "bzip2"),
+    ];
+    for (file, filter) in others {
         assert!(ours(&room.path().join(file), &[filter]) == image, "{file}");
     }
     // A compressed disk can be written with an overlay, and retried.
@@ -146,9 +153,24 @@ fn compressed_files() {
     let mut found = [0; 9];
     block.read_at(&mut found, 149_999).unwrap();
     assert_eq!(&found, b"\0changed\0");
-    for filter in ["xz", "gzip", "zstd"] {
-        assert!(opened(&room.path().join("image"), &[filter]).is_err());
+    for filter in ["xz", "gzip", "zstd", "bzip2", "qcow2dec"] {
+        assert!(opened(&room.path().join("image"), &[filter]).is_err(), "{filter}");
     }
+}
+
+#[test]
+fn an_image_in_an_archive_in_a_compressed_file() {
+    let room = room();
+    let mut image = std::fs::read(room.path().join("image")).unwrap();
+    shell(
+        &room,
+        "qemu-img convert -c -O qcow2 image disk.qcow2; tar -cf disk.tar disk.qcow2; xz -0 -T1 disk.tar
+        qemu-img create -q -f qcow2 -b disk.qcow2 -F qcow2 over.qcow2",
+    );
+    image.resize(image.len().next_multiple_of(512), 0);
+    let filters = ["qcow2dec", "tar,tar-entry=disk.qcow2", "xz"];
+    assert!(ours(&room.path().join("disk.tar.xz"), &filters) == image);
+    assert!(opened(&room.path().join("over.qcow2"), &["qcow2dec"]).is_err());
 }
 
 #[test]

@@ -465,8 +465,12 @@ pub fn packed(bytes: &[u8]) -> bool {
         let sum = crc32fast::hash(&bytes[footer + 4..footer + 10]);
         bytes[footer..footer + 4].copy_from_slice(&sum.to_le_bytes());
     }
-    let filters =
-        ["xz,xz-max-block=1M", "gzip,gzip-max-size=16M", "zstd,zstd-max-frame=1M,zstd-max-size=16M"];
+    let filters = [
+        "xz,xz-max-block=1M",
+        "gzip,gzip-max-size=16M",
+        "zstd,zstd-max-frame=1M,zstd-max-size=16M",
+        "bzip2,bzip2-max-size=16M",
+    ];
     filters.into_iter().filter(|filter| filtered(&bytes, filter)).count() > 0
 }
 

@@ -144,7 +144,7 @@ targets! {
     audit 1500
     delta 2000
     undo 2000
-    packed 1500
+    packed 800
     tar 3000
     options 5000
 }

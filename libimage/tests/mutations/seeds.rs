@@ -428,6 +428,7 @@ fn packed() -> Vec<Seed> {
         ("xz-streams", "(xz -0 -c content; head -c 8 /dev/zero; xz -0 --check=none -c content) > image"),
         ("gzip", "gzip -c content > image"),
         ("gzip-members", "(gzip -n -1 -c content; gzip -c content; head -c 100 /dev/zero) > image"),
+        ("bzip2", "(bzip2 -c content; bzip2 -1 -c content) > image"),
         ("zstd", "zstd -q -c content > image"),
         ("zstd-stream", "cat content | zstd -q > image"),
         (

@@ -53,6 +53,14 @@ pub static KINDS: &[Kind] = &[
         make: makes::policy,
     },
     Kind {
+        name: "bzip2",
+        summary: "unpack bzip2, once, to a temporary file",
+        parameters: &[("bzip2-max-size=SIZE", "what may be unpacked (no limit)")],
+        keeps_below: true,
+        waits: false,
+        make: makes::bzipped,
+    },
+    Kind {
         name: "cache",
         summary: "keep what was written, and perhaps what was read, in a temporary file",
         parameters: &[
@@ -242,6 +250,14 @@ pub static KINDS: &[Kind] = &[
         keeps_below: false,
         waits: false,
         make: makes::protect,
+    },
+    Kind {
+        name: "qcow2dec",
+        summary: "the disk in a qcow2 image, for reading",
+        parameters: &[],
+        keeps_below: true,
+        waits: false,
+        make: makes::qcow2,
     },
     Kind {
         name: "rate",

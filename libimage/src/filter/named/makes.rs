@@ -27,9 +27,10 @@ use crate::filter::stats::{Stats, stats};
 use crate::filter::swab::Swab;
 use crate::filter::tar::tar;
 use crate::filter::truncate::{NewSize, Truncate};
-use crate::filter::without::{NoCache, NoFlush, NoZero, ReadEarly, Zeroes};
+use crate::filter::without::{NoCache, NoFlush, NoZero, ReadEarly, ReadOnly, Zeroes};
 use crate::filter::write_through::WriteThrough;
 use crate::format::luks::Luks;
+use crate::format::qcow2::{OpenOptions, Qcow2};
 use crate::fs::ext4::Ext4;
 use crate::volume;
 
@@ -206,6 +207,12 @@ pub(super) fn fua(arguments: &mut Arguments) -> Result<Make> {
     })
 }
 
+pub(super) fn bzipped(arguments: &mut Arguments) -> Result<Make> {
+    let most = arguments.size("bzip2-max-size")?.unwrap_or(u64::MAX);
+    let whole = Whole::default();
+    over(move |below| packed::bzip2(&*below, most, &whole))
+}
+
 pub(super) fn gzipped(arguments: &mut Arguments) -> Result<Make> {
     let most = arguments.size("gzip-max-size")?.unwrap_or(u64::MAX);
     let whole = Whole::default();
@@ -342,6 +349,27 @@ pub(super) fn protect(arguments: &mut Arguments) -> Result<Make> {
         all.push(Protected { start, last, complement });
     }
     over(move |below| Ok(Arc::new(Protect::new(below, &all))))
+}
+
+pub(super) fn qcow2(_: &mut Arguments) -> Result<Make> {
+    over(|below| {
+        let below: Arc<dyn Block> = Arc::new(ReadOnly::new(below));
+        let image =
+            Qcow2::open(Arc::clone(&below), OpenOptions { read_only: true, ..OpenOptions::default() })?;
+        let missing =
+            if image.lacks_data_file() { Some("data") } else { image.backing_file()?.map(|_| "backing") };
+        if let Some(kind) = missing {
+            let what = format!("its bytes are in a {kind} file, and this filter has only one file");
+            return Err(Error::unsupported(below.name(), what));
+        }
+        if image.needs_key() {
+            return Err(Error::unsupported(
+                below.name(),
+                "it is encrypted: open it as an image, with its secret",
+            ));
+        }
+        Ok(Arc::new(image))
+    })
 }
 
 pub(super) fn rates(arguments: &mut Arguments) -> Result<Make> {
