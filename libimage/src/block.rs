@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+/// Bytes that [`Block::prefetch`] reads at once.
+const PREFETCHED: u64 = 1 << 20;
+
 /// A sequence of bytes that can be read and, perhaps, written at any position.
 ///
 /// # Contract
@@ -38,6 +41,20 @@ pub trait Block: Send + Sync {
 
     /// Makes everything written before this call durable.
     fn flush(&self) -> Result<()>;
+
+    /// Brings `range` near, as it will be read soon: what keeps copies keeps one of it. Reading it once does that for
+    /// all that lies over a page cache.
+    fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        check_range(self, range.start, range.end.saturating_sub(range.start))?;
+        let mut buf = vec![0; range.end.saturating_sub(range.start).min(PREFETCHED) as usize];
+        let mut at = range.start;
+        while at < range.end {
+            let end = at.saturating_add(PREFETCHED).min(range.end);
+            self.read_at(buf.get_mut(..(end - at) as usize).unwrap_or_default(), at)?;
+            at = end;
+        }
+        Ok(())
+    }
 
     /// What lies at the start of `range`. The extent begins at `range.start`, is never empty for a
     /// non-empty range, and never reaches past `range.end`. Neighbouring extents may be alike.

@@ -1,24 +1,58 @@
 //! Block devices over other block devices.
 
+mod around;
+mod blocks;
+pub mod blocksize;
+pub mod blocksize_policy;
+pub mod cache;
 pub mod concat;
+pub mod cow;
+pub mod delay;
+pub mod extents;
 pub mod fault;
+mod forward;
+pub mod inject;
+pub mod log;
+mod marks;
+pub mod member;
+#[cfg(test)]
+mod model;
+pub mod named;
+pub mod packed;
 pub mod policy;
+pub mod protect;
+pub mod rate;
+pub mod readahead;
+mod recent;
+pub mod retry;
 pub mod scratch;
+pub mod serial;
 pub mod slice;
 pub mod spread;
+pub mod stats;
 pub mod stripe;
+pub mod swab;
+pub mod switch;
+pub mod tar;
+mod temporary;
 pub mod trace;
+pub mod truncate;
 pub mod undo;
 pub mod watch;
+pub mod without;
 pub mod write_through;
 
+pub use around::Kind as CallKind;
+pub use cache::Cache;
 pub use concat::Concat;
+pub use cow::Cow;
 pub use fault::Fault;
 pub use policy::{Policy, Rules};
 pub use scratch::Scratch;
 pub use slice::Slice;
 pub use stripe::Stripe;
 pub use trace::{Event, Trace};
+pub use truncate::Truncate;
 pub use undo::Undo;
 pub use watch::Watch;
 pub use write_through::WriteThrough;

@@ -66,6 +66,10 @@ impl Block for Policy {
         self.inner.discard(range)
     }
 
+    fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        self.inner.prefetch(range)
+    }
+
     fn flush(&self) -> Result<()> {
         self.inner.flush()
     }

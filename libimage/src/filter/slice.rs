@@ -61,6 +61,10 @@ impl Block for Slice {
         self.inner.discard(self.shift(&range)?)
     }
 
+    fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        self.inner.prefetch(self.shift(&range)?)
+    }
+
     fn flush(&self) -> Result<()> {
         self.inner.flush()
     }

@@ -41,6 +41,10 @@ impl Block for WriteThrough {
         self.inner.discard(range)
     }
 
+    fn prefetch(&self, range: Range<u64>) -> Result<()> {
+        self.inner.prefetch(range)
+    }
+
     fn flush(&self) -> Result<()> {
         self.inner.flush()
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use libimage::audit::{Bounds, audit, formats};
 use libimage::crypto::HashAlg;
+use libimage::filter::named::{Named, Stack};
 use libimage::filter::undo;
 use libimage::format::luks::Luks;
 use libimage::format::qcow2::{Amendment, Fix, OpenOptions, Qcow2, StreamReader};
@@ -41,7 +42,7 @@ use libimage::{Block, Error, Preallocation, units, volume};
 pub type Body = fn(&[u8]) -> bool;
 
 /// All of them, by the names of the fuzz targets.
-pub const ALL: [(&str, Body); 18] = [
+pub const ALL: [(&str, Body); 20] = [
     ("qcow2", qcow2),
     ("stream", stream),
     ("luks", luks),
@@ -59,6 +60,8 @@ pub const ALL: [(&str, Body); 18] = [
     ("audit", look),
     ("delta", patch),
     ("undo", take_back),
+    ("packed", packed),
+    ("tar", tar),
     ("options", options),
 ];
 
@@ -431,4 +434,56 @@ fn seal_undo(bytes: &[u8]) -> Vec<u8> {
         at += length + 4;
     }
     bytes
+}
+
+/// Reads what a filter shows of some bytes: its ends, and all of it if that is little.
+fn filtered(bytes: &[u8], filter: &str) -> bool {
+    let memory: Arc<dyn Block> = Arc::new(Memory::from_bytes(bytes));
+    let stack = Stack::new(vec![Named::parse(filter).expect("a filter that there is")]);
+    let open: libimage::filter::named::Open = Arc::new(move |_| Ok(Arc::clone(&memory)));
+    let Ok(shown) = stack.open(&open) else { return false };
+    let size = shown.size();
+    let mut buf = vec![0; size.min(1 << 20) as usize];
+    let first = shown.read_at(&mut buf, 0);
+    let last = size - buf.len() as u64;
+    let _ = shown.read_at(&mut buf, last);
+    let _ = shown.status(0..size);
+    let _ = shown.prefetch(0..size);
+    first.is_ok()
+}
+
+/// A compressed file: xz, gzip or zstd. The checksums of the last index of xz are put right first.
+pub fn packed(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    if bytes.starts_with(b"\xfd7zXZ") && bytes.len() >= 24 {
+        let footer = bytes.len() - 12;
+        let size = bytes[footer + 4..].first_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
+        if let Some(index) = footer.checked_sub(size.saturating_add(1).saturating_mul(4)) {
+            let sum = crc32fast::hash(&bytes[index..footer - 4]);
+            bytes[footer - 4..footer].copy_from_slice(&sum.to_le_bytes());
+        }
+        let sum = crc32fast::hash(&bytes[footer + 4..footer + 10]);
+        bytes[footer..footer + 4].copy_from_slice(&sum.to_le_bytes());
+    }
+    let filters = [
+        "xz,xz-max-block=1M",
+        "gzip,gzip-max-size=16M",
+        "zstd,zstd-max-frame=1M,zstd-max-size=16M",
+        "bzip2,bzip2-max-size=16M",
+    ];
+    filters.into_iter().filter(|filter| filtered(&bytes, filter)).count() > 0
+}
+
+/// A tar archive with a member `image`. The sums of all blocks are put right first: most are no headers.
+pub fn tar(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    for block in bytes.chunks_exact_mut(512) {
+        // Only what looks like a header: data need not be touched.
+        if block[148..154].iter().all(|byte| (b'0'..=b'7').contains(byte)) {
+            block[148..156].fill(b' ');
+            let sum: u64 = block.iter().map(|&byte| u64::from(byte)).sum();
+            block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        }
+    }
+    filtered(&bytes, "tar,tar-entry=image")
 }

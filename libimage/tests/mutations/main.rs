@@ -144,6 +144,8 @@ targets! {
     audit 1500
     delta 2000
     undo 2000
+    packed 800
+    tar 3000
     options 5000
 }
 

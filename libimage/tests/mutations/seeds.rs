@@ -36,6 +36,8 @@ pub fn of(target: &str) -> Vec<Seed> {
         "audit" => uploads(),
         "delta" => deltas(),
         "undo" => undo_files(),
+        "packed" => packed(),
+        "tar" => archives(),
         "options" => texts(),
         other => crate::file_systems::of(other),
     }
@@ -413,4 +415,44 @@ fn texts() -> Vec<Seed> {
         good: *good,
     };
     texts.iter().enumerate().map(seed).collect()
+}
+
+/// What is packed in the seeds: little, with a hole.
+const CONTENT: &str = "(seq 1 3000; head -c 20000 /dev/zero; seq 1 2000) > content;";
+
+/// Compressed files of every kind that is read.
+fn packed() -> Vec<Seed> {
+    let kinds = [
+        ("xz", "xz -0 --block-size=8KiB -T1 -c content > image"),
+        ("xz-filters", "xz --check=sha256 --delta=dist=4 --x86 --lzma2=preset=0 -c content > image"),
+        ("xz-streams", "(xz -0 -c content; head -c 8 /dev/zero; xz -0 --check=none -c content) > image"),
+        ("gzip", "gzip -c content > image"),
+        ("gzip-members", "(gzip -n -1 -c content; gzip -c content; head -c 100 /dev/zero) > image"),
+        ("bzip2", "(bzip2 -c content; bzip2 -1 -c content) > image"),
+        ("zstd", "zstd -q -c content > image"),
+        ("zstd-stream", "cat content | zstd -q > image"),
+        (
+            "zstd-frames",
+            "(split -b 9000 --filter='zstd -q --stream-size=9000' content 2> /dev/null || zstd -q -c content) > image",
+        ),
+    ];
+    kinds.map(|(name, command)| good(name, made(&format!("{CONTENT} {command}")))).into()
+}
+
+/// Archives of every format, each with a member `image` behind others.
+fn archives() -> Vec<Seed> {
+    let long = "d".repeat(120);
+    let formats = ["v7", "ustar", "oldgnu", "gnu", "pax"].map(|format| {
+        let names = if matches!(format, "v7" | "ustar") { String::new() } else { format!("; cp content {long}") };
+        let command = format!(
+            "{CONTENT} mkdir all; cp content all/first; cp content all/image; truncate -s 1M all/holes;
+            ln all/first all/hard; cd all {names}; tar --format={format} -Scf ../tar $(ls -rv | grep -v '^image$') image; mv ../tar ../image"
+        );
+        let command = match format {
+            "v7" | "ustar" => command.replace(" -Scf", " -cf"),
+            _ => command.replace("cp content ddd", "cp ../content ddd"),
+        };
+        good(format, made(&command))
+    });
+    formats.into()
 }
