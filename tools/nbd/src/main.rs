@@ -5,7 +5,9 @@
 
 mod arguments;
 mod descriptor;
+mod fuse;
 mod serve;
+mod source;
 mod top;
 
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[serve::COMMAND, top::COMMAND];
+const COMMANDS: &[Command] = &[fuse::IMAGE, serve::COMMAND, top::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {
