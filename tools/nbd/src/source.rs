@@ -7,6 +7,7 @@ use cli::getopt::{Name, Opt, opt};
 use libimage::format::Format;
 use libimage::open::{CacheMode, Context, Image, OpenOptions};
 use libimage::spec::{Objects, Spec};
+use nbd_protocol::uri::{self, Address};
 
 use crate::arguments::string;
 
@@ -53,6 +54,18 @@ impl Source {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// The server that `word` names, if its export is meant as it is, and it speaks in the clear.
+    ///
+    /// # Errors
+    /// When the name of a server makes no sense.
+    pub(crate) fn server(&self, word: &OsStr) -> Result<Option<Address>> {
+        let as_it_is = !self.image_opts && self.format.as_deref().is_none_or(|format| format == "raw");
+        match word.to_str().filter(|text| as_it_is && uri::is_uri(text)) {
+            Some(text) => Ok(Some(uri::parse(text)?).filter(|address| !address.encrypted)),
+            None => Ok(None),
+        }
     }
 
     /// Opens the image called `word`.

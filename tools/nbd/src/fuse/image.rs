@@ -19,7 +19,7 @@ const MODE: u32 = 0o600;
 pub(crate) const COMMAND: Command = Command {
     name: "fuse-image",
     peer: "",
-    about: "Shows an image as a raw file, for programs that know no other",
+    about: "Show an image as a raw file, for programs that know no other",
     operands: "IMAGE MOUNTPOINT[/FILE]",
     options: OPTIONS,
     operands_last: false,
@@ -66,5 +66,8 @@ fn run(words: Words) -> Result<ExitCode> {
     } else if show.options.allow_other {
         show.mode = 0o644;
     }
-    show.run(point, || Ok(source.open(image)?.block()))
+    show.run(point, || {
+        let image = source.open(image)?;
+        Ok((image.block(), image))
+    })
 }

@@ -23,6 +23,7 @@ use disk::Disk;
 use place::Place;
 
 pub(crate) use image::COMMAND as IMAGE;
+pub(crate) use space::errno;
 
 /// How often a wait looks around.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,18 +40,19 @@ struct Show {
 }
 
 impl Show {
-    /// Mounts what `open` returns, and serves it until it is taken off; then everything is durable.
+    /// Mounts the block that `open` returns, with what is to be kept as long, and serves it until it is taken off; then everything is durable.
     ///
     /// # Errors
     /// When it cannot be mounted, or not everything can be written in the end.
-    fn run(self, point: &OsStr, open: impl FnOnce() -> Result<Arc<dyn Block>>) -> Result<ExitCode> {
+    fn run<K>(self, point: &OsStr, open: impl FnOnce() -> Result<(Arc<dyn Block>, K)>) -> Result<ExitCode> {
         let background = match Background::here().context("Could not go to the background")? {
             None if self.background => return background::start().context("Could not go to the background"),
             background => background,
         };
         let ends = Ends::watch().context("Could not wait for signals")?;
         let place = Place::find(point)?;
-        let disk = Mounted::new(open()?, place, &self)?;
+        let (block, _kept) = open()?;
+        let disk = Mounted::new(block, place, &self)?;
         if let Err(error) = self.announce(background) {
             disk.take_off();
             disk.finish()?;

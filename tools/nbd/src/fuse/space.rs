@@ -18,7 +18,7 @@ mod whence {
 }
 
 /// The number that stands for an error of an image.
-pub(super) fn errno(error: &Error) -> Errno {
+pub(crate) fn errno(error: &Error) -> Errno {
     match error {
         Error::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
         Error::Context { source, .. } => errno(source),

@@ -20,12 +20,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::background::{self, Background};
+use libimage::Block;
 use libimage::spec::Objects;
-use nbd_protocol::server::{Exports, Mode, Terms};
+use nbd_protocol::server::{Export, Exports, Mode, Terms};
 use nbd_protocol::stream::Stream;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::{Command, Words};
+use block_export::BlockExport;
 use catalogue::Catalogue;
 use clients::{House, Rules};
 use ip::Doorman;
@@ -49,6 +51,21 @@ fn run(words: Words) -> Result<ExitCode> {
     match options::read(words)? {
         Request::Serve(plan, objects) => start(*plan, &objects),
     }
+}
+
+/// A block as an export, for a client that is told all about it by other means. The image that it is part of must be kept.
+pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
+    Arc::new(BlockExport {
+        read_only: block.is_read_only(),
+        granule: u64::from(block.limits().preferred.max(1)),
+        block,
+        description: None,
+        contexts: Vec::new(),
+        stays_in_place: false,
+        direct: false,
+        may_wait: false,
+        _image: None,
+    })
 }
 
 /// In the background if that is wanted.
