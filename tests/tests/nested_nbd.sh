@@ -63,6 +63,12 @@ nbd-client -d /dev/nbd3 >/dev/null || fail "nbd-client -d"
 fails "Could not connect" nbd attach nbd://localhost:1/disk
 fails "not available" nbd attach nbd://localhost/other
 
+echo "as qemu-nbd"
+ln -s nbd /bin/qemu-nbd
+qemu-nbd -r -f qcow2 -c /dev/nbd9 parts.qcow2 && [ $(cat /sys/block/nbd9/ro) = 1 ] || fail "qemu-nbd -c"
+[ "$(qemu-nbd -d /dev/nbd9)" = "/dev/nbd9 disconnected" ] && [ $(size nbd9) = 0 ] || fail "qemu-nbd -d"
+[ "$(qemu-nbd -d /dev/nbd9)" = "/dev/nbd9 disconnected" ] || fail "qemu-nbd -d, again"
+
 echo "a server that comes back"
 server=$(pidof nbd)
 attach --reconnect 60 -P /tmp/pid nbd://localhost/disk

@@ -62,6 +62,18 @@ fn run(words: Words) -> Result<ExitCode> {
     Ok(code)
 }
 
+/// Takes a device off, if anything is behind it.
+///
+/// # Errors
+/// When it is no such device, or in use, or the kernel does not do it.
+pub(crate) fn take_off(device: &Path) -> Result<()> {
+    let (device, index) = Device::named(device, PREFIX)?;
+    if device.process().is_none() {
+        return Ok(());
+    }
+    detach(&device, index, false)
+}
+
 fn detach(device: &Device, index: u32, force: bool) -> Result<()> {
     let path = device.path();
     let failed = || format!("Could not detach '{}'", path.display());

@@ -26,9 +26,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use cli::background::{self, Background};
 use cli::getopt::{Name, Opt, opt};
 use cli::signals::Ends;
-use libimage::Block;
 use libimage::open::Image;
-use nbd_protocol::server::Session;
+use nbd_protocol::server::{Export, Session};
 use nbd_protocol::uri::Address;
 use nbd_protocol::wire::Flags;
 
@@ -41,14 +40,14 @@ use link::{Attached, Link};
 use local::Connections;
 use remote::Remote;
 
-pub(crate) use detach::COMMAND as DETACH;
+pub(crate) use detach::{COMMAND as DETACH, take_off};
 pub(crate) use process::{Server, all_gone, claim, load_module, stay};
 
 /// How the devices are called.
 const PREFIX: &str = "nbd";
 /// The most connections that make sense: the kernel has a queue for each.
 const MAX_CONNECTIONS: usize = 64;
-/// Connections where nothing is said.
+/// The most of them where nothing is said.
 const CONNECTIONS: usize = 4;
 /// Bytes of a sector, which is what partition tables count in.
 const SECTOR: u32 = 512;
@@ -185,7 +184,11 @@ impl Arguments {
                     );
                 }
                 let opened = self.open(image)?;
-                self.serve(link, index, image, &opened.block(), &ends, announce)?;
+                let export = crate::serve::export(opened.block());
+                let flags = Session::plain(Arc::clone(&export)).flags;
+                let wanted = self.wanted(index, image, export.size(), SECTOR, flags)?;
+                let ready = |attached: &Attached| self.ready(attached, &wanted, announce);
+                serve(&export, link, &wanted, self.connections(), &ends, ready)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -236,31 +239,6 @@ impl Arguments {
         })
     }
 
-    /// Serves `block` to the kernel until the device is detached.
-    fn serve(
-        &self,
-        link: Link,
-        index: Option<u32>,
-        image: &OsStr,
-        block: &Arc<dyn Block>,
-        ends: &Ends,
-        announce: impl FnOnce(&Device) -> Result<()>,
-    ) -> Result<()> {
-        let export = crate::serve::export(Arc::clone(block));
-        let flags = Session::plain(Arc::clone(&export)).flags;
-        let wanted = self.wanted(index, image, block.size(), SECTOR, flags)?;
-        let mut connections =
-            Connections::new(&export, self.connections()).context("Could not make connections")?;
-        let connected = link.connect(&wanted, &connections.sockets());
-        connections.handed_over();
-        let attached = connected?;
-        self.ready(&attached, &wanted, announce)?;
-        let device = attached.device();
-        let is_over = |patience| all_gone(&connections.over, patience);
-        stay(is_over, &device, ends, || attached.disconnect())?;
-        block.flush().context("Not everything may be written")
-    }
-
     /// Connects to a server, and leaves the connections to the kernel.
     fn hand_over(
         &self,
@@ -287,7 +265,7 @@ impl Arguments {
         let size = info.size;
         // From here on they are the kernel's alone: a server that is gone shall not seem to be there.
         drop(remote);
-        self.ready(&attached, &wanted, announce)?;
+        attached.ready(wanted.size, |attached| self.ready(attached, &wanted, announce))?;
         if breaks.is_none() && attached.is_left_alone() {
             return Ok(());
         }
@@ -312,25 +290,22 @@ impl Arguments {
         stay(is_over, &device, ends, || attached.disconnect())
     }
 
-    /// Waits until the device can be used, and tells that.
+    /// Says the last about a device that can be used, and tells of it.
     fn ready(
         &self,
         attached: &Attached,
         wanted: &Wanted,
         announce: impl FnOnce(&Device) -> Result<()>,
     ) -> Result<()> {
-        attached.ready(wanted.size, |attached| {
-            if self.disconnect_on_close {
-                // Not before: to look at it is to open and close it.
-                attached.disconnect_on_close(&wanted.backend)?;
-            }
-            announce(&attached.device())
-        })
+        if self.disconnect_on_close {
+            // Not before: to look at it is to open and close it.
+            attached.disconnect_on_close(&wanted.backend)?;
+        }
+        announce(&attached.device())
     }
 
     fn connections(&self) -> usize {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        self.connections.unwrap_or_else(|| processors.min(CONNECTIONS))
+        self.connections.unwrap_or_else(usual_connections)
     }
 
     /// Tells everybody who waits that the device can be used.
@@ -343,4 +318,52 @@ impl Arguments {
         background.map(Background::ready).transpose().context("Could not go to the background")?;
         Ok(())
     }
+}
+
+/// Connections where nothing is said.
+fn usual_connections() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(CONNECTIONS)
+}
+
+/// Serves `export` to the kernel until the device is detached.
+fn serve(
+    export: &Arc<dyn Export>,
+    link: Link,
+    wanted: &Wanted,
+    connections: usize,
+    ends: &Ends,
+    ready: impl FnOnce(&Attached) -> Result<()>,
+) -> Result<()> {
+    let mut connections = Connections::new(export, connections).context("Could not make connections")?;
+    let connected = link.connect(wanted, &connections.sockets());
+    connections.handed_over();
+    let attached = connected?;
+    attached.ready(wanted.size, ready)?;
+    let is_over = |patience| all_gone(&connections.over, patience);
+    stay(is_over, &attached.device(), ends, || attached.disconnect())?;
+    if export.flags().has(Flags::READ_ONLY) {
+        return Ok(());
+    }
+    export.flush().context("Not everything may be written")
+}
+
+/// Attaches `export` as a device that was named, and serves it until it is detached.
+///
+/// # Errors
+/// When it is no such device, or cannot be attached, or not everything can be written in the end.
+pub(crate) fn attach_export(
+    export: &Arc<dyn Export>,
+    backend: &OsStr,
+    device: &Path,
+    announce: impl FnOnce() -> Result<()>,
+) -> Result<ExitCode> {
+    let ends = Ends::watch().context("Could not wait for signals")?;
+    let (_, index) = Device::named(device, PREFIX)?;
+    let mut wanted =
+        Arguments::default().wanted(Some(index), backend, export.size(), SECTOR, Flags::default())?;
+    wanted.flags = Session::plain(Arc::clone(export)).flags.0;
+    let link = Link::find(Some(index))?;
+    let _ = rustix::process::configure_io_flusher_behavior(true);
+    serve(export, link, &wanted, usual_connections(), &ends, |_| announce())?;
+    Ok(ExitCode::SUCCESS)
 }
