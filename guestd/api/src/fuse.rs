@@ -51,6 +51,7 @@ pub mod op {
     pub const GETXATTR: u32 = 22;
     pub const LISTXATTR: u32 = 23;
     pub const REMOVEXATTR: u32 = 24;
+    pub const FLUSH: u32 = 25;
     pub const INIT: u32 = 26;
     pub const READDIR: u32 = 28;
     pub const FSYNCDIR: u32 = 30;

@@ -10,6 +10,8 @@ use appliance_engine::build::modules::ModuleTree;
 use appliance_engine::build::packages::Apt;
 
 const PACKAGE: &str = "linux-image-cloud-amd64";
+/// A newer one that the distribution may have besides; where it does not, the usual one is as new.
+const NEWER_PACKAGE: &str = "linux-image-6.12-cloud-amd64";
 const VMLINUX: &str = "vmlinux";
 
 /// An unpacked kernel package.
@@ -24,9 +26,22 @@ impl Kernel {
     /// # Errors
     /// When it is not in the cache and apt cannot fetch it.
     pub fn get() -> Result<Kernel> {
-        let cache = cache_dir()?;
-        let apt = Apt::new(cache.join("packages"))?;
-        let root = apt.unpacked(&apt.real_package(PACKAGE)?, &cache.join("unpacked"))?;
+        let apt = Apt::new(cache_dir()?.join("packages"))?;
+        Self::unpacked(&apt, &apt.real_package(PACKAGE)?)
+    }
+
+    /// The same with a kernel of the distribution that has the newer drivers.
+    ///
+    /// # Errors
+    /// When it is not in the cache and apt cannot fetch it.
+    pub fn newer() -> Result<Kernel> {
+        let apt = Apt::new(cache_dir()?.join("packages"))?;
+        let package = apt.real_package(NEWER_PACKAGE).or_else(|_| apt.real_package(PACKAGE))?;
+        Self::unpacked(&apt, &package)
+    }
+
+    fn unpacked(apt: &Apt, package: &str) -> Result<Kernel> {
+        let root = apt.unpacked(package, &cache_dir()?.join("unpacked"))?;
         let vmlinux = root.join(VMLINUX);
         if !vmlinux.exists() {
             let bzimage = bzimage(&root)?;

@@ -70,15 +70,23 @@ impl Nested {
     /// # Errors
     /// When there is no kernel to be had, or no static busybox.
     pub fn new() -> Result<Nested> {
+        Ok(Nested::with(Kernel::get()?)?.module("kvm_amd"))
+    }
+
+    /// The same with a kernel of one's choice, and without KVM.
+    ///
+    /// # Errors
+    /// When there is no static busybox.
+    pub fn with(kernel: Kernel) -> Result<Nested> {
         let mut tree = Tree::new();
         tree.busybox()?;
         Ok(Nested {
-            kernel: Kernel::get()?,
+            kernel,
             tree,
             memory_mib: 1024,
             cpus: 1,
             timeout: Duration::from_secs(300),
-            modules: ["virtio_pci", "virtio_console", "kvm_amd"].map(str::to_owned).to_vec(),
+            modules: ["virtio_pci", "virtio_console"].map(str::to_owned).to_vec(),
             fetched: Vec::new(),
         })
     }

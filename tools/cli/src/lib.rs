@@ -6,6 +6,7 @@ pub mod getopt;
 pub mod interrupt;
 pub mod man;
 pub mod progress;
+pub mod signals;
 
 use std::io::Write;
 use std::path::Path;

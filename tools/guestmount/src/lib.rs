@@ -1,7 +1,6 @@
 //! Mounts guests on directories of the host, and takes them off again: what the two programs share.
 
 pub mod arguments;
-pub mod signals;
 
 use std::io::Write;
 use std::os::fd::RawFd;

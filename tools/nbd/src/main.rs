@@ -4,16 +4,20 @@
 //! of its commands, in that program's dialect.
 
 mod arguments;
+mod attach;
 mod descriptor;
+mod fuse;
 mod serve;
+mod source;
 mod top;
+mod ublk;
 
 use std::process::ExitCode;
 
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[serve::COMMAND, top::COMMAND];
+const COMMANDS: &[Command] = &[attach::COMMAND, attach::DETACH, fuse::IMAGE, serve::COMMAND, top::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {

@@ -4,22 +4,21 @@
 //! opens files without asking. What a reader refuses waits until whoever watches the mount has started an appliance
 //! (`takeover`), and is answered by that.
 
-use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fuse::session::{self, Server, name, take};
 use guestd_api::fuse::{
-    self, Attr, AttrOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, InHeader, InitIn, InitOut, LseekIn,
-    LseekOut, MAX_MESSAGE, MAX_WRITE, OUT_HEADER, ReadIn, StatfsOut, init, op, push_dirent,
+    Attr, AttrOut, Dirent, EntryOut, GetxattrIn, GetxattrOut, InHeader, LseekIn, LseekOut, MAX_WRITE,
+    OUT_HEADER, ReadIn, StatfsOut, init, op, push_dirent,
 };
 use libimage::error::describe;
 use libimage::fs::system::FsError;
 use rustix::io::Errno;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::IntoBytes;
 
 use super::MountOptions;
 use super::takeover::{self, Agent};
@@ -51,7 +50,6 @@ pub(super) struct DirectMount {
 }
 
 struct Shared {
-    kernel: File,
     tree: Tree,
     options: MountOptions,
     progress: Mutex<Progress>,
@@ -109,12 +107,8 @@ impl DirectMount {
     /// Begins to serve.
     pub(super) fn start(kernel: OwnedFd, tree: Tree, options: MountOptions) -> io::Result<Self> {
         let (progress, changed) = (Mutex::default(), Condvar::new());
-        let shared = Arc::new(Shared { kernel: kernel.into(), tree, options, progress, changed });
-        let spawn = |number: usize| {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name(format!("mount-{number}")).spawn(move || shared.serve())
-        };
-        let threads = (0..THREADS).map(spawn).collect::<io::Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared { tree, options, progress, changed });
+        let threads = session::start(kernel, &shared, THREADS)?;
         Ok(DirectMount { shared, threads })
     }
 
@@ -164,15 +158,28 @@ impl DirectMount {
     }
 }
 
-/// The next part of a request.
-fn take<T: FromBytes + KnownLayout + Immutable>(rest: &mut &[u8]) -> Result<T, Errno> {
-    let (part, after) = T::read_from_prefix(rest).map_err(|_| Errno::INVAL)?;
-    *rest = after;
-    Ok(part)
-}
+impl Server for Shared {
+    fn wanted(&self) -> u64 {
+        WANTED
+    }
 
-fn name<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Errno> {
-    Ok(CStr::from_bytes_until_nul(rest).map_err(|_| Errno::INVAL)?.to_bytes())
+    fn carry_out(&self, header: &InHeader, rest: &[u8], answer: &mut Vec<u8>) -> Result<(), Errno> {
+        match self.read(header, rest, answer) {
+            Err(Refusal::Aside(why)) => self.ask(header, rest, answer, &why),
+            Err(Refusal::Errno(errno)) => Err(errno),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn ready(&self) {
+        self.progress().is_ready = true;
+        self.changed.notify_all();
+    }
+
+    fn over(&self) {
+        self.progress().is_off = true;
+        self.changed.notify_all();
+    }
 }
 
 impl Shared {
@@ -212,57 +219,10 @@ impl Shared {
         self.tree.forget(node, times);
     }
 
-    fn serve(&self) {
-        let mut buffer = vec![0; MAX_MESSAGE];
-        loop {
-            match (&self.kernel).read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => self.answer(buffer.get(..count).unwrap_or_default()),
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Interrupted) => {}
-                Err(_) => break,
-            }
-        }
-        self.progress().is_off = true;
-        self.changed.notify_all();
-    }
-
-    fn answer(&self, message: &[u8]) {
-        let Ok((header, rest)) = InHeader::read_from_prefix(message) else { return };
-        let mut answer = vec![0; OUT_HEADER];
-        let done = match self.carry_out(&header, rest, &mut answer) {
-            Err(Refusal::Aside(why)) => self.ask(&header, rest, &mut answer, &why),
-            Err(Refusal::Errno(errno)) => Err(errno),
-            Ok(()) => Ok(()),
-        };
-        if fuse::is_one_way(header.opcode) {
-            return;
-        }
-        let mut head = fuse::answer(header.unique, 0);
-        if let Err(error) = done {
-            head.error = error.raw_os_error().saturating_neg();
-            answer.truncate(OUT_HEADER);
-        }
-        head.len = u32::try_from(answer.len()).unwrap_or(u32::MAX);
-        if let Some(place) = answer.get_mut(..OUT_HEADER) {
-            place.copy_from_slice(head.as_bytes());
-        }
-        // Who has asked may not wait any more.
-        let _ = (&self.kernel).write(&answer);
-        if header.opcode == op::INIT {
-            self.progress().is_ready = true;
-            self.changed.notify_all();
-        }
-    }
-
-    fn carry_out(&self, header: &InHeader, mut rest: &[u8], answer: &mut Vec<u8>) -> Done {
+    /// Answers with the readers, unless they refuse.
+    fn read(&self, header: &InHeader, mut rest: &[u8], answer: &mut Vec<u8>) -> Done {
         let rest = &mut rest;
         match header.opcode {
-            op::INIT => {
-                let agreed = InitOut::to(&InitIn::of(rest), WANTED);
-                answer.extend_from_slice(agreed.as_bytes());
-                Ok(())
-            }
             op::FORGET | op::BATCH_FORGET => {
                 for (node, times) in takeover::forgotten(header, rest) {
                     self.forget(node, times);

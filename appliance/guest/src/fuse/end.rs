@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::mount::{Listed, find, unmount};
+use fuse::mount::{Listed, find, unmount};
 
 /// The word for a good end.
 const WELL: &[u8] = b"ok";

@@ -8,8 +8,6 @@
 mod bare;
 mod direct;
 mod end;
-mod mount;
-mod options;
 mod relay;
 mod slots;
 mod takeover;
@@ -21,7 +19,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use appliance_engine::launch::Notice;
-use guestd_api::actions::debug::Methods as _;
+use fuse::mount;
+use guestd_api::actions::debug::{InternalMountLocalOptions, Methods as _};
 use guestd_api::{Error, Failure, Result};
 use libimage::error::describe;
 
@@ -33,8 +32,8 @@ use takeover::Agent;
 use tree::Tree;
 
 pub use end::{Failed, take_off};
-pub(crate) use mount::unmount_now as unmount;
-pub use options::MountOptions;
+pub(crate) use fuse::mount::unmount_now as unmount;
+pub use fuse::options::MountOptions;
 
 /// How often a wait looks around.
 const LOOK: Duration = Duration::from_millis(200);
@@ -51,6 +50,17 @@ impl Service {
             Service::Direct(mount) => mount.is_over(patience),
             Service::Agent(relay) => relay.is_over(patience),
         }
+    }
+}
+
+/// What the agent needs to know.
+fn for_agent(options: &MountOptions) -> InternalMountLocalOptions {
+    let number = |number: u32| i32::try_from(number).ok();
+    InternalMountLocalOptions {
+        uid: options.uid.and_then(number),
+        gid: options.gid.and_then(number),
+        umask: number(options.umask).filter(|mask| *mask != 0),
+        seconds: options.seconds.and_then(|seconds| i32::try_from(seconds).ok()),
     }
 }
 
@@ -84,7 +94,8 @@ impl HostMount {
         if tree.is_none() {
             guest.boot()?;
         }
-        let kernel = mount::mount(&point, &options).map_err(|e| failed("It cannot be mounted", &e))?;
+        let kernel = mount::mount(&point, mount::Kind::Directory, &options)
+            .map_err(|e| failed("It cannot be mounted", &e))?;
         let io_failed = |e: io::Error| failed("It cannot be served", &e);
         let service = match tree {
             Some(tree) => DirectMount::start(kernel, tree, options.clone())
@@ -93,7 +104,7 @@ impl HostMount {
                     Service::Direct(mount)
                 })
                 .map_err(io_failed),
-            None => guest.internal_mount_local(options.for_agent()).and_then(|()| {
+            None => guest.internal_mount_local(for_agent(&options)).and_then(|()| {
                 let relay = guest.mount_port().and_then(|(port, exchange)| {
                     Relay::start(kernel, port, exchange, options.seconds.is_none())
                 });
@@ -153,7 +164,7 @@ impl HostMount {
         guest.tell(Notice::Detail(&format!("the mount: the appliance answers, because {why}")));
         let started = guest
             .boot()
-            .and_then(|()| guest.internal_mount_local(self.options.for_agent()))
+            .and_then(|()| guest.internal_mount_local(for_agent(&self.options)))
             .map_err(|error| describe(&error))
             .and_then(|()| {
                 guest.mount_port().and_then(|(port, _)| Agent::start(port)).map_err(|e| e.to_string())

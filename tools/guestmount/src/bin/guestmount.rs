@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cli::background::{self, Background};
+use cli::signals::Ends;
 use guest::Guest;
 use guest::fuse::HostMount;
 use guest_cli::{luks, mount_system};
 use guestd_api::actions::launch::{AddDomainOptions, AddDriveOptions};
 use guestd_api::prelude::*;
 use guestmount::arguments::{self, Arguments, Disk, FUSE_HELP};
-use guestmount::signals::Ends;
 
 const NAME: &str = "guestmount";
 

@@ -48,8 +48,8 @@ pub(super) struct BlockExport {
     pub(super) direct: bool,
     /// Requests may wait for something else than a disk of this machine.
     pub(super) may_wait: bool,
-    /// Keeps the files of the image open, and locked.
-    pub(super) _image: Image,
+    /// Keeps the files of the image open, and locked, unless somebody else does.
+    pub(super) _image: Option<Image>,
 }
 
 impl BlockExport {

@@ -13,6 +13,7 @@ mod plan;
 mod security;
 mod source;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,12 +21,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::background::{self, Background};
+use libimage::Block;
 use libimage::spec::Objects;
-use nbd_protocol::server::{Exports, Mode, Terms};
+use nbd_protocol::server::{Export, Exports, Mode, Terms};
 use nbd_protocol::stream::Stream;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::{Command, Words};
+use block_export::BlockExport;
 use catalogue::Catalogue;
 use clients::{House, Rules};
 use ip::Doorman;
@@ -48,12 +51,33 @@ pub(crate) const COMMAND: Command = Command {
 fn run(words: Words) -> Result<ExitCode> {
     match options::read(words)? {
         Request::Serve(plan, objects) => start(*plan, &objects),
+        Request::Detach(device) => {
+            crate::attach::take_off(&device)?;
+            cli::print(&format!("{} disconnected\n", device.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// A block as an export, for a client that is told all about it by other means. The image that it is part of must be kept.
+pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
+    Arc::new(BlockExport {
+        read_only: block.is_read_only(),
+        granule: u64::from(block.limits().preferred.max(1)),
+        block,
+        description: None,
+        contexts: Vec::new(),
+        stays_in_place: false,
+        direct: false,
+        may_wait: false,
+        _image: None,
+    })
 }
 
 /// In the background if that is wanted.
 fn start(plan: Plan, objects: &Objects) -> Result<ExitCode> {
-    let background = match (plan.fork, Background::here()?) {
+    let fork = plan.fork || plan.device.is_some() && !plan.verbose;
+    let background = match (fork, Background::here()?) {
         (true, None) => return Ok(background::start()?),
         (_, here) => here,
     };
@@ -61,6 +85,9 @@ fn start(plan: Plan, objects: &Objects) -> Result<ExitCode> {
 }
 
 fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Result<ExitCode> {
+    if let Some(device) = &plan.device {
+        return attach(plan, device, objects, background);
+    }
     let mut catalogue = Catalogue::new(!options::is_qemu());
     for export in &plan.exports {
         let name = export.name.clone().unwrap_or_default();
@@ -71,12 +98,7 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
     let catalogue = Arc::new(catalogue);
     let house = house(plan, &catalogue)?;
     let listeners = plan.places.iter().map(listen::Place::listen).collect::<Result<Vec<Listener>>>()?;
-    if let Some(path) = &plan.pid_file {
-        let number = format!("{}\n", std::process::id());
-        std::fs::write(path, number).map_err(|error| {
-            anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error))
-        })?;
-    }
+    write_number(plan)?;
     watch_signals(&house)?;
     if plan.inetd {
         let (input, output) = (rustix::stdio::stdin(), rustix::stdio::stdout());
@@ -106,6 +128,25 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
         export.block.flush()?;
     }
     Ok(companion.map_or(ExitCode::SUCCESS, |thread| thread.join().unwrap_or(ExitCode::FAILURE)))
+}
+
+/// Serves one image to the kernel alone.
+fn attach(plan: &Plan, device: &Path, objects: &Objects, background: Option<Background>) -> Result<ExitCode> {
+    let [image] = &plan.exports[..] else { bail!("A device shows one image") };
+    let export: Arc<dyn Export> = Arc::new(source::open(image, objects)?);
+    crate::attach::attach_export(&export, &image.image, device, || {
+        write_number(plan)?;
+        background.map(Background::ready).transpose().context("It cannot go to the background")?;
+        Ok(())
+    })
+}
+
+/// Tells the number of this process to whoever waits for it.
+fn write_number(plan: &Plan) -> Result<()> {
+    let Some(path) = &plan.pid_file else { return Ok(()) };
+    let number = format!("{}\n", std::process::id());
+    std::fs::write(path, number)
+        .map_err(|error| anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error)))
 }
 
 fn house(plan: &Plan, catalogue: &Arc<Catalogue>) -> Result<Arc<House>> {

@@ -85,6 +85,8 @@ pub(super) const OPTIONS: &[Opt] = &[
 pub(super) enum Request {
     /// To serve.
     Serve(Box<Plan>, Objects),
+    /// To take a device off.
+    Detach(PathBuf),
 }
 
 struct Reading {
@@ -108,6 +110,8 @@ struct Reading {
     config: Option<PathBuf>,
     tls: TlsPlan,
     ip: Vec<String>,
+    device: Option<PathBuf>,
+    detached: Option<PathBuf>,
 }
 
 /// Under the name `qemu-nbd` defaults are that program's.
@@ -141,6 +145,8 @@ pub(super) fn read(words: Words) -> Result<Request> {
         config: None,
         tls: TlsPlan::default(),
         ip: Vec::new(),
+        device: None,
+        detached: None,
     };
     let files = words.read(|name, value| reading.option(name, value))?;
     reading.finish(files)
@@ -178,6 +184,8 @@ impl Reading {
             Name::Letter('l') => export.snapshot = Some(snapshot(&string(value)?)?),
             Name::Letter('n') => self.cache(CacheMode::None)?,
             Name::Letter('T') => {}
+            Name::Letter('c') => self.device = Some(PathBuf::from(value)),
+            Name::Letter('d') => self.detached = Some(PathBuf::from(value)),
             Name::Letter(_) => {}
             Name::Long(long) => self.long_option(long, value)?,
         }
@@ -267,11 +275,15 @@ impl Reading {
         if self.export.image_opts && self.export.format.is_some() {
             bail!("--image-opts and -f are mutually exclusive");
         }
+        if let Some(device) = self.detached {
+            return Ok(Request::Detach(device));
+        }
         let (exports, places) = self.exports(files)?;
         let places = if places.is_empty() { self.places()? } else { places };
         let plan = Plan {
             exports,
             places,
+            device: self.device,
             inetd: self.inetd,
             shared: self.shared,
             persistent: self.persistent,

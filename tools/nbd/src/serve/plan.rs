@@ -59,6 +59,8 @@ pub(super) struct TlsPlan {
 pub(super) struct Plan {
     pub(super) exports: Vec<ExportPlan>,
     pub(super) places: Vec<Place>,
+    /// The kernel is the only client, and makes it this device.
+    pub(super) device: Option<PathBuf>,
     /// One client, on standard input and output.
     pub(super) inetd: bool,
     /// Clients at once.

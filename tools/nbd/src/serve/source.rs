@@ -81,7 +81,7 @@ pub(super) fn open(plan: &ExportPlan, objects: &Objects) -> Result<BlockExport> 
         contexts,
         may_wait: false,
         direct: plan.cache.is_direct(),
-        _image: image,
+        _image: Some(image),
     })
 }
 

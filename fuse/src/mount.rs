@@ -16,19 +16,35 @@ use std::process::{Command, Stdio};
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
-use super::MountOptions;
+use crate::options::MountOptions;
 
 /// What the list of mounts shows where nothing else was asked for.
 const SOURCE: &str = "/dev/fuse";
 /// The program for those who are not root, under both its names.
 const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 
-/// Mounts on a directory, and returns the connection to the kernel.
-pub(super) fn mount(point: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
-    if rustix::process::geteuid().is_root() { by_kernel(point, options) } else { by_helper(point, options) }
+/// What is mounted, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
 }
 
-fn by_kernel(point: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
+/// Mounts on a directory or a file, and returns the connection to the kernel.
+///
+/// # Errors
+/// When the kernel does not mount, or this user may not.
+pub fn mount(point: &Path, kind: Kind, options: &MountOptions) -> io::Result<OwnedFd> {
+    if rustix::process::geteuid().is_root() {
+        by_kernel(point, kind, options)
+    } else {
+        by_helper(point, options)
+    }
+}
+
+fn by_kernel(point: &Path, kind: Kind, options: &MountOptions) -> io::Result<OwnedFd> {
     let device = OpenOptions::new().read(true).write(true).open("/dev/fuse")?;
     let flag = |wanted: bool, flag| if wanted { flag } else { MountFlags::empty() };
     let flags = flag(options.read_only, MountFlags::RDONLY)
@@ -36,8 +52,12 @@ fn by_kernel(point: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
         | flag(!options.dev, MountFlags::NODEV)
         | flag(options.noexec, MountFlags::NOEXEC);
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let top = match kind {
+        Kind::Directory => "40000",
+        Kind::File => "100000",
+    };
     let mut data =
-        format!("fd={},rootmode=40000,user_id={uid},group_id={gid},default_permissions", device.as_raw_fd());
+        format!("fd={},rootmode={top},user_id={uid},group_id={gid},default_permissions", device.as_raw_fd());
     if options.allow_other || options.allow_root {
         data.push_str(",allow_other");
     }
@@ -106,7 +126,7 @@ fn receive(from: &UnixStream) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// When it is busy, or nothing is mounted there.
-pub(super) fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
+pub fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         let detach = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
         return Ok(rustix::mount::unmount(point, detach | UnmountFlags::NOFOLLOW)?);
@@ -119,26 +139,29 @@ pub(super) fn unmount(point: &Path, lazy: bool) -> io::Result<()> {
 }
 
 /// Takes a mount off that nobody uses.
-pub(crate) fn unmount_now(point: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// When somebody uses it, or nothing is mounted there.
+pub fn unmount_now(point: &Path) -> io::Result<()> {
     unmount(point, false)
 }
 
 /// A mount as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listed {
+pub struct Listed {
     /// Where, without symbolic links.
-    pub(super) point: PathBuf,
+    pub point: PathBuf,
     /// The number of its device, `major:minor`.
-    pub(super) device: String,
+    pub device: String,
     /// Its type: `fuse`, `fuse.NAME`...
-    pub(super) kind: String,
+    pub kind: String,
 }
 
 /// What is mounted on a directory, on top. Its file system is not touched: it may be dead.
 ///
 /// # Errors
 /// When the directory above cannot be found, or the list not read.
-pub(super) fn find(point: &Path) -> io::Result<Option<Listed>> {
+pub fn find(point: &Path) -> io::Result<Option<Listed>> {
     let absolute = std::path::absolute(point)?;
     let real = match (absolute.parent(), absolute.file_name()) {
         (Some(parent), Some(name)) => parent.canonicalize()?.join(name),
@@ -183,21 +206,27 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 /// Lets the kernel read further ahead than it does by itself, where this user may say so.
-pub(super) fn read_ahead(point: &Path) {
+pub fn read_ahead(point: &Path) {
     if let Ok(Some(mount)) = find(point) {
         // Reading is slower without, and nothing else.
         let _ = std::fs::write(format!("/sys/class/bdi/{}/read_ahead_kb", mount.device), "1024");
     }
 }
 
-/// The directory of a mount, open for what concerns the whole of it.
-pub(super) fn open(point: &Path) -> io::Result<OwnedFd> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+/// The top of a mount, open for what concerns the whole of it.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(point: &Path) -> io::Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     Ok(rustix::fs::open(point, flags, rustix::fs::Mode::empty())?)
 }
 
 /// Writes everything of a mount.
-pub(super) fn sync(mount: impl AsFd) -> io::Result<()> {
+///
+/// # Errors
+/// When that fails.
+pub fn sync(mount: impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(mount)?)
 }
 

@@ -1,16 +1,16 @@
 //! The options of a mount, as `-o` gives them.
 
-use guestd_api::actions::debug::InternalMountLocalOptions;
-
-/// How a guest is mounted on the host.
+/// How something is mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MountOptions {
     /// Nothing can be written.
     pub read_only: bool,
     /// Other users may look, as far as permissions allow.
     pub allow_other: bool,
-    /// Only root may, besides the user.
+    /// Root may, besides the user.
     pub allow_root: bool,
+    /// What the kernel has read stays valid when a file is opened again.
+    pub kernel_cache: bool,
     /// Programs may run with the rights of their owner.
     pub suid: bool,
     /// Device nodes lead to the devices of this host.
@@ -33,9 +33,11 @@ pub struct MountOptions {
 
 /// What makes no difference here: it is always so, or it has no meaning for a mount that keeps nothing secret from
 /// the kernel.
-const IGNORED: [&str; 31] = [
+const IGNORED: [&str; 33] = [
     "default_permissions",
-    "kernel_cache",
+    "clone_fd",
+    "no_rofd_flush",
+    "debug",
     "auto_cache",
     "noauto_cache",
     "use_ino",
@@ -67,7 +69,9 @@ const IGNORED: [&str; 31] = [
     "noauto",
 ];
 /// The same, with a value.
-const IGNORED_VALUES: [&str; 8] = [
+const IGNORED_VALUES: [&str; 10] = [
+    "max_threads",
+    "max_idle_threads",
     "max_read",
     "max_write",
     "max_readahead",
@@ -95,6 +99,7 @@ impl MountOptions {
         match (name, value) {
             ("ro", None) => self.read_only = true,
             ("rw", None) => self.read_only = false,
+            ("kernel_cache", None) => self.kernel_cache = true,
             ("allow_other", None) => self.allow_other = true,
             ("allow_root", None) => self.allow_root = true,
             ("suid", None) => self.suid = true,
@@ -121,17 +126,6 @@ impl MountOptions {
         }
         Ok(())
     }
-
-    /// What the agent needs to know.
-    pub(super) fn for_agent(&self) -> InternalMountLocalOptions {
-        let number = |number: u32| i32::try_from(number).ok();
-        InternalMountLocalOptions {
-            uid: self.uid.and_then(number),
-            gid: self.gid.and_then(number),
-            umask: number(self.umask).filter(|mask| *mask != 0),
-            seconds: self.seconds.and_then(|seconds| i32::try_from(seconds).ok()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -149,6 +143,7 @@ mod tests {
             allow_other: true,
             uid: Some(1000),
             umask: 0o027,
+            kernel_cache: true,
             seconds: Some(1),
             ..MountOptions::default()
         };
