@@ -3,8 +3,12 @@
 //! Under the names of the programs that people know (`qemu-nbd`, `nbdcopy`, `nbdinfo`, `nbddump`, `nbdfuse`) it is one
 //! of its commands, in that program's dialect.
 
+mod ansi;
 mod arguments;
 mod descriptor;
+mod dump;
+mod info;
+mod origin;
 mod serve;
 mod top;
 
@@ -13,7 +17,7 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[serve::COMMAND, top::COMMAND];
+const COMMANDS: &[Command] = &[serve::COMMAND, info::COMMAND, dump::COMMAND, top::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {
