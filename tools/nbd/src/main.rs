@@ -3,10 +3,14 @@
 //! Under the names of the programs that people know (`qemu-nbd`, `nbdcopy`, `nbdinfo`, `nbddump`, `nbdfuse`) it is one
 //! of its commands, in that program's dialect.
 
+mod ansi;
 mod arguments;
 mod attach;
 mod descriptor;
+mod dump;
 mod fuse;
+mod info;
+mod origin;
 mod serve;
 mod source;
 mod top;
@@ -17,7 +21,15 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[attach::COMMAND, attach::DETACH, fuse::IMAGE, serve::COMMAND, top::COMMAND];
+const COMMANDS: &[Command] = &[
+    attach::COMMAND,
+    attach::DETACH,
+    dump::COMMAND,
+    fuse::IMAGE,
+    info::COMMAND,
+    serve::COMMAND,
+    top::COMMAND,
+];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {

@@ -31,6 +31,17 @@ pub fn default_directory(program: &str) -> Option<PathBuf> {
     places.into_iter().find(|place| place.join(AUTHORITIES).exists())
 }
 
+/// Who is logged in, or whose process this is.
+pub(super) fn user() -> Option<String> {
+    let logged_in =
+        std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|id| id.trim().parse::<u32>().ok());
+    let own = rustix::process::getuid().as_raw();
+    let id = logged_in.filter(|id| *id != u32::MAX).unwrap_or(own).to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(id.as_str()))?;
+    line.split(':').next().map(str::to_owned)
+}
+
 /// All objects of a kind in a file of PEM, at least one.
 fn objects<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, SetupError> {
     let found = all::<T>(path)?;

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 pub use files::default_directory;
 
+use crate::client::Target;
 use crate::stream::{Encryption, Stream};
+use crate::uri::Address;
 
 /// The user that QEMU names when it is not told another.
 pub const QEMU_USER: &str = "qemu";
@@ -144,6 +146,33 @@ impl Client {
         verify_peer: bool,
     ) -> Result<Self, SetupError> {
         Ok(Client(ClientKind::Certificates(certificates::Client::new(directory, hostname, verify_peer)?)))
+    }
+
+    /// The client that a URI asks for: with a key if it names a file of keys, with certificates otherwise. Nothing if it
+    /// does not ask for encryption.
+    ///
+    /// The user is the one in the URI, or who is logged in here; certificates are those of libnbd unless the URI says
+    /// where they are. Where neither a host nor an authority is known, as with a Unix socket, every server will do.
+    ///
+    /// # Errors
+    /// When a file is missing or of no use.
+    pub fn for_address(address: &Address) -> Result<Option<Self>, SetupError> {
+        if !address.encrypted {
+            return Ok(None);
+        }
+        let tls = &address.tls;
+        if let Some(file) = &tls.psk_file {
+            let user = address.user.clone().or_else(files::user).unwrap_or_default();
+            return Self::with_key(file, &user).map(Some);
+        }
+        let directory = tls.certificates.clone().or_else(|| default_directory("libnbd"));
+        let host = match &address.target {
+            Target::Tcp { host, .. } => Some(host.as_str()),
+            _ => None,
+        };
+        let host = tls.hostname.as_deref().or(host);
+        let verify_peer = tls.verify_peer.unwrap_or(true) && (host.is_some() || directory.is_some());
+        Self::with_certificates(directory.as_deref(), host, verify_peer).map(Some)
     }
 
     /// A client that is `user`, whose key is in `file` (a line `USER:KEY`).
