@@ -22,7 +22,7 @@ pub use address::{Target, connect};
 pub use answer::{ContextExtents, StatusExtent};
 pub use command::Server;
 pub use connection::{Connection, ZeroOptions};
-pub use error::{Error, Refusal, Result, ServerError};
+pub use error::{Error, Refusal, Result, ServerError, SystemError};
 pub use export::{BlockSizes, Context, ExportInfo};
 pub use handshake::{Greeting, Handshake, Negotiated, Wishes, negotiate};
 pub use option::Listed;
