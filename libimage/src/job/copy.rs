@@ -72,7 +72,14 @@ pub struct Resume<'a> {
 impl Manner<'_> {
     /// At full speed, with `workers` threads.
     pub fn plain(workers: usize) -> Self {
-        Manner { workers, request: BUFFER, bytes_per_second: None, salvage: None, resume: None, offload: None }
+        Manner {
+            workers,
+            request: BUFFER,
+            bytes_per_second: None,
+            salvage: None,
+            resume: None,
+            offload: None,
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nbd_protocol::client::Target;
+use nbd_protocol::client::{Target, security};
+use nbd_protocol::tls;
 use nbd_protocol::uri::{self, Address, UriError};
 use nbd_protocol::wire::DEFAULT_PORT;
 use serde_json::{Map, json};
@@ -16,7 +17,7 @@ use super::driver::Driver;
 use super::node::{Flags, Opening};
 use super::option::number;
 use super::{Contents, Image};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, describe};
 use crate::spec::Dict;
 use crate::storage::{Nbd, NbdOptions};
 
@@ -31,13 +32,14 @@ impl Opening<'_> {
         // A file name among the options is none that this driver knows.
         let filename = filename.filter(|_| options.get("filename").is_none());
         options.take("filename");
-        let (target, mut export, encrypted) = match filename {
+        let (target, mut export, mut tls) = match filename {
             Some(name) => {
                 let address = address(&name)?;
+                let tls = security(&address).map_err(|error| Error::Invalid(describe(&error)))?;
                 let export = Some(address.export).filter(|export| !export.is_empty());
-                (Some(address.target), export, address.encrypted)
+                (Some(address.target), export, tls)
             }
-            None => (None, None, false),
+            None => (None, None, None),
         };
         let target = match (target, target_of_options(options)?) {
             (Some(_), Some(_)) => {
@@ -50,21 +52,16 @@ impl Opening<'_> {
         if let Some(given) = text(options, "export") {
             export = Some(given);
         }
-        let credentials = text(options, "tls-creds");
-        text(options, "tls-hostname");
-        if let Some(id) = &credentials {
-            self.context.objects.tls(id)?;
-        }
-        if credentials.is_some() || encrypted {
-            return Err(Error::Invalid(
-                "Encrypted connections to NBD servers are not supported here".to_owned(),
-            ));
+        let hostname = text(options, "tls-hostname");
+        if let Some(id) = text(options, "tls-creds") {
+            tls = Some(Arc::new(self.client_of(&id, hostname.as_deref(), &target)?));
         }
         let seconds = |value: Option<u64>| Duration::from_secs(value.unwrap_or(0).min(u64::from(u32::MAX)));
         let name = name(&target, export.as_deref());
         let described = described(&target, export.as_deref(), &name);
         let mut nbd = NbdOptions::new(target, export.unwrap_or_default(), name);
         nbd.read_only = flags.read_only;
+        nbd.tls = tls;
         nbd.reconnect_delay = seconds(number(options, "reconnect-delay")?);
         nbd.open_timeout = seconds(number(options, "open-timeout")?);
         if let Some(bitmap) = text(options, "x-dirty-bitmap") {
@@ -81,6 +78,36 @@ impl Opening<'_> {
     }
 }
 
+impl Opening<'_> {
+    /// The encryption that an object describes.
+    fn client_of(&self, id: &str, hostname: Option<&str>, target: &Target) -> Result<tls::Client> {
+        let credentials = self.context.objects.tls(id)?;
+        if credentials.is_server() {
+            return Err(Error::Invalid("Expecting TLS credentials with a client endpoint".to_owned()));
+        }
+        let directory = credentials.get("dir").map(Path::new);
+        let client = match credentials.kind {
+            "x509" => {
+                let host = match target {
+                    Target::Tcp { host, .. } => Some(host.as_str()),
+                    _ => None,
+                };
+                tls::Client::with_certificates(directory, hostname.or(host), credentials.verifies_peer())
+            }
+            "psk" => {
+                let file = directory.unwrap_or(Path::new("/etc/pki/qemu")).join("keys.psk");
+                tls::Client::with_key(&file, credentials.get("username").unwrap_or(tls::QEMU_USER))
+            }
+            other => {
+                return Err(Error::Invalid(format!(
+                    "Anonymous TLS credentials ({other}) protect from nobody: use tls-creds-x509 or tls-creds-psk"
+                )));
+            }
+        };
+        client.map_err(|error| Error::Invalid(describe(&error)))
+    }
+}
+
 /// What a name says, which has to be one that QEMU would understand, or say more than QEMU can.
 fn address(name: &OsStr) -> Result<Address> {
     let wrong = || Error::Invalid("No valid URL specified".to_owned());
@@ -92,7 +119,9 @@ fn address(name: &OsStr) -> Result<Address> {
         _ => wrong(),
     })?;
     // A host where there has to be one, and none where there is a socket, whatever others make of it.
-    let has_host = text.split_once("://").is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(['/', ':', '?', '#']));
+    let has_host = text
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(['/', ':', '?', '#']));
     let is_complete = is_old || has_host != matches!(address.target, Target::Unix(_));
     if !address.unknown.is_empty() || !is_complete {
         return Err(wrong());
@@ -136,7 +165,9 @@ fn target_of_options(options: &mut Dict) -> Result<Option<Target>> {
             Target::Vsock { cid: parse("cid", need("cid")?)?, port: parse("port", need("port")?)? }
         }
         "fd" => {
-            return invalid("A server cannot be reached by a descriptor here: use its path, or host and port");
+            return invalid(
+                "A server cannot be reached by a descriptor here: use its path, or host and port",
+            );
         }
         other => return invalid(&format!("Parameter 'type' does not accept value '{other}'")),
     };

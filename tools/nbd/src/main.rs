@@ -4,6 +4,7 @@
 //! of its commands, in that program's dialect.
 
 mod arguments;
+mod copy;
 mod descriptor;
 mod serve;
 mod top;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use arguments::{Command, Help, Usage};
 
 /// All commands, in the order in which help lists them.
-const COMMANDS: &[Command] = &[serve::COMMAND, top::COMMAND];
+const COMMANDS: &[Command] = &[serve::COMMAND, copy::COMMAND, top::COMMAND];
 
 fn main() -> ExitCode {
     let error = match arguments::run(COMMANDS) {

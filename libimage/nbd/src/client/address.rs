@@ -50,7 +50,7 @@ impl fmt::Display for Target {
 /// # Errors
 /// When none of them answers.
 pub fn connect(target: &Target) -> Result<Stream> {
-    let failed = |source| Error::Connect { to: target.to_string(), source: source.into() };
+    let failed = |source: io::Error| Error::Connect { to: target.to_string(), source: source.into() };
     match target {
         Target::Tcp { host, port } => tcp(target, host, *port),
         // No socket has an empty name.

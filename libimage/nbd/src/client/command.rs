@@ -45,7 +45,7 @@ impl Server {
     /// When it cannot be started.
     pub fn start(command: &[OsString]) -> Result<Self> {
         let name = command.first().map(|word| word.display().to_string()).unwrap_or_default();
-        let failed = |source| Error::Start { command: name.clone(), source: source.into() };
+        let failed = |source: io::Error| Error::Start { command: name.clone(), source: source.into() };
         if command.is_empty() {
             return Err(Error::Invalid("The command of a server is missing".to_owned()));
         }

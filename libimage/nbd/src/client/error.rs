@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::tls::SetupError;
 use crate::wire::{Errno, rep_err};
 
 /// A result whose error is [`Error`].
@@ -59,6 +60,9 @@ pub enum Error {
         /// The same for people, or nothing.
         message: String,
     },
+    /// Encryption could not be set up.
+    #[error("Encryption cannot be set up")]
+    Setup(#[source] Arc<SetupError>),
     /// What was asked makes no sense for this export; the server never heard of it.
     #[error("{0}")]
     Invalid(String),

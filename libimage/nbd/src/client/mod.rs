@@ -17,6 +17,7 @@ mod export;
 mod handshake;
 mod input;
 mod option;
+mod security;
 
 pub use address::{Target, connect};
 pub use answer::{ContextExtents, StatusExtent};
@@ -26,6 +27,7 @@ pub use error::{Error, Refusal, Result, ServerError, SystemError};
 pub use export::{BlockSizes, Context, ExportInfo};
 pub use handshake::{Greeting, Handshake, Negotiated, Wishes, negotiate};
 pub use option::Listed;
+pub use security::security;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]

@@ -148,6 +148,7 @@ fn attempt(options: &NbdOptions, limit: Option<Duration>) -> Result<Connection> 
     }
     let mut wishes = Wishes::new(&options.export);
     wishes.contexts = options.context.iter().cloned().collect();
+    wishes.tls.clone_from(&options.tls);
     let connection = negotiate(stream, &wishes)?;
     if limit.is_some() {
         connection.wait_without_limit();

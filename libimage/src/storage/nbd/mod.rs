@@ -8,10 +8,11 @@ mod status;
 
 use std::io;
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use nbd_protocol::client::{self, Server, Target, ZeroOptions};
+use nbd_protocol::tls;
 use nbd_protocol::wire::Flags;
 
 use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
@@ -25,7 +26,7 @@ const ALLOCATION: &str = "base:allocation";
 const ZEROES: usize = 1 << 20;
 
 /// Which export, and how it is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NbdOptions {
     /// Where the server is.
     pub target: Target,
@@ -37,6 +38,8 @@ pub struct NbdOptions {
     pub context: Option<String>,
     /// Refuse writes.
     pub read_only: bool,
+    /// Encryption, without which nothing is said.
+    pub tls: Option<Arc<tls::Client>>,
     /// How long a server is waited for that went away.
     pub reconnect_delay: Duration,
     /// How long a server is waited for that is not there yet.
@@ -54,6 +57,7 @@ impl NbdOptions {
             name: name.into(),
             context: Some(ALLOCATION.to_owned()),
             read_only: false,
+            tls: None,
             reconnect_delay: Duration::ZERO,
             open_timeout: Duration::ZERO,
             connections: 4,

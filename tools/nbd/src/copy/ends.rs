@@ -14,7 +14,7 @@ use libimage::block::{Block, Extent, Limits, Zero};
 use libimage::open::{Context, Image, OpenOptions as ImageOptions};
 use libimage::spec::{Objects, Spec};
 use libimage::storage::{FileOptions, FileStorage, Nbd, NbdOptions, Null};
-use nbd_protocol::client::Server;
+use nbd_protocol::client::{Server, security};
 use nbd_protocol::uri;
 
 use super::Options;
@@ -84,11 +84,12 @@ fn nbd_options(uri: &uri::Address, name: &str, options: &Options, is_source: boo
     if is_source && !options.extents || !is_source {
         nbd.context = None;
     }
+    nbd.tls = security(uri)?;
     Ok(nbd)
 }
 
 fn started(command: &[OsString], options: &Options, is_source: bool) -> Result<Arc<dyn Block>> {
-    let server = Server::start(command).map_err(anyhow::Error::from)?;
+    let server = Server::start(command)?;
     let name = command.first().map(|word| word.display().to_string()).unwrap_or_default();
     let address = uri::Address {
         target: server.target().clone(),
@@ -104,7 +105,7 @@ fn started(command: &[OsString], options: &Options, is_source: bool) -> Result<A
 
 fn of_server(name: &str, error: libimage::Error) -> anyhow::Error {
     match error.to_string().as_str() {
-        "request on write denied without write permission" => {
+        "Could not open image: Permission denied" => {
             anyhow!("{name}: the destination is read-only, cannot write to it")
         }
         _ => anyhow::Error::from(error).context(name.to_owned()),

@@ -18,8 +18,8 @@ use crate::arguments::{Command, HELP, Usage, VERSION, Words, string};
 pub(crate) const COMMAND: Command = Command {
     name: "copy",
     peer: "nbdcopy",
-    about: "Copy from and to servers, files, devices and streams",
-    operands: "SOURCE DESTINATION\n\n  SOURCE, DESTINATION := - | FILE | DEVICE | URI | [ COMMAND ARGUMENTS ... ]\n  DESTINATION += null:",
+    about: "Copy between any two of - | FILE | DEVICE | URI | [ COMMAND ... ], or to null:",
+    operands: "SOURCE DESTINATION",
     options: OPTIONS,
     operands_last: false,
     run,
@@ -112,9 +112,7 @@ impl Options {
             Name::Letter('p') | Name::Long("progress") => {
                 self.show = match value.is_empty() {
                     true => Show::Bar,
-                    false => Show::Descriptor(
-                        string(value)?.parse().map_err(|_| wrong("progress", value))?,
-                    ),
+                    false => Show::Descriptor(string(value)?.parse().map_err(|_| wrong("progress", value))?),
                 };
             }
             Name::Long("queue-size") => self.queue_size = size("queue-size", value)?,

@@ -79,7 +79,11 @@ impl Progress for Shown {
             Form::Bar(bar) => bar.advance(units),
             Form::Numbers(_) => {
                 let total = self.total.load(Ordering::Relaxed).max(1);
-                self.tell((u128::from(done) * 100 / u128::from(total)).min(99) as u64);
+                let percent = (u128::from(done) * 100 / u128::from(total)) as u64;
+                // The last one is for the end, when all is written.
+                if percent < 100 {
+                    self.tell(percent);
+                }
             }
         }
     }

@@ -197,7 +197,9 @@ fn verify(source: Arc<dyn Block>, target: Arc<dyn Block>, options: &Options) -> 
     });
     let (one, other) = (one.map_err(|_| anyhow!("A thread ended early"))??, other?);
     if one != other {
-        bail!("The destination differs from the source after the copy: it was changed meanwhile, or lost data");
+        bail!(
+            "The destination differs from the source after the copy: it was changed meanwhile, or lost data"
+        );
     }
     if options.verbose {
         let digits: String = one.iter().map(|byte| format!("{byte:02x}")).collect();
