@@ -69,6 +69,9 @@ pub enum UriError {
     /// The older form, without a port.
     #[error("error parsing address '{0}'")]
     Port(String),
+    /// The older form, with a port that is no number.
+    #[error("address resolution failed for {0}: Servname not supported for ai_socktype")]
+    Service(String),
 }
 
 /// The schemes that this module knows.
@@ -86,7 +89,7 @@ pub fn is_uri(name: &str) -> bool {
 /// When it has none of them.
 pub fn parse(text: &str) -> Result<Address, UriError> {
     match text.strip_prefix("nbd:") {
-        Some(rest) if !rest.starts_with('/') => parse_old(rest),
+        Some(rest) if !rest.starts_with("//") => parse_old(rest),
         _ => parse_uri(text),
     }
 }
@@ -222,13 +225,13 @@ fn parse_old(text: &str) -> Result<Address, UriError> {
             let wrong = || UriError::Port(place.to_owned());
             let (host, port) = match place.strip_prefix('[') {
                 Some(rest) => rest.split_once("]:").ok_or_else(wrong)?,
-                None => place.rsplit_once(':').ok_or_else(wrong)?,
+                None => place.split_once(':').ok_or_else(wrong)?,
             };
             if host.starts_with('-') {
                 return Err(UriError::Dash(host.to_owned()));
             }
             let host = if host.is_empty() { "localhost" } else { host }.to_owned();
-            Target::Tcp { host, port: port.parse().map_err(|_| wrong())? }
+            Target::Tcp { host, port: port.parse().map_err(|_| UriError::Service(place.to_owned()))? }
         }
     };
     let (user, tls) = (None, TlsParameters::default());
@@ -291,8 +294,8 @@ mod tests {
             ("nbd+tcp://h", "h:10809", "", false),
             ("nbd+unix:///n?socket=/tmp/a%26b", "/tmp/a&b", "n", false),
             ("nbds+unix://h/n?foo=1&socket=/s", "/s", "n", true),
-            ("nbd+vsock://3:5/x", "vsock:3:5", "x", false),
-            ("nbds+vsock:///x", "vsock:2:10809", "x", true),
+            ("nbd+vsock://3:5/x", "3:5", "x", false),
+            ("nbds+vsock:///x", "2:10809", "x", true),
             ("nbd:h:1", "h:1", "", false),
             ("nbd:[::1]:1:exportname=a:b", "::1:1", "a:b", false),
             ("nbd:unix:/p:q", "/p:q", "", false),

@@ -48,6 +48,8 @@ pub enum Offload {
 pub struct Manner<'a> {
     /// Threads, at least one.
     pub workers: usize,
+    /// The most bytes that are read or written in one request.
+    pub request: usize,
     /// Write no more than this.
     pub bytes_per_second: Option<u64>,
     /// What cannot be read is told to this, with its offset, and taken for zeroes.
@@ -70,7 +72,14 @@ pub struct Resume<'a> {
 impl Manner<'_> {
     /// At full speed, with `workers` threads.
     pub fn plain(workers: usize) -> Self {
-        Manner { workers, bytes_per_second: None, salvage: None, resume: None, offload: None }
+        Manner {
+            workers,
+            request: BUFFER,
+            bytes_per_second: None,
+            salvage: None,
+            resume: None,
+            offload: None,
+        }
     }
 }
 
@@ -248,9 +257,10 @@ impl Job<'_> {
             }
             let end = end.min(at + REPORT);
             while at < end {
-                let length = (end - at).min((BUFFER as u64).max(unit.min(SEGMENT))) as usize;
+                let request = self.manner.request;
+                let length = (end - at).min((request as u64).max(unit.min(SEGMENT))) as usize;
                 if buffer.len() < length {
-                    buffer.resize(BUFFER.max(length), 0);
+                    buffer.resize(request.max(length), 0);
                 }
                 let bytes = &mut buffer[..length];
                 self.read(bytes, at)?;
@@ -326,6 +336,10 @@ impl Job<'_> {
 }
 
 pub(super) fn write_runs(target: &dyn Target, bytes: &[u8], start: u64) -> Result<()> {
+    if !target.detects_zeroes() {
+        let wrote = target.write(bytes, start);
+        return wrote.map_err(|e| e.context(format!("error while writing at byte {start}")));
+    }
     let mut done = 0;
     while done < bytes.len() {
         let offset = start + done as u64;

@@ -8,7 +8,7 @@ use crate::format::qcow2::{Compressor, Qcow2};
 
 /// The target of a copy.
 pub trait Target: Sync {
-    /// Writes bytes that are not all zero. `offset` is a multiple of [`granularity`](Self::granularity).
+    /// Writes bytes that are not all zero, as far as that was looked for. `offset` is a multiple of [`granularity`](Self::granularity).
     fn write(&self, bytes: &[u8], offset: u64) -> Result<()>;
 
     /// Makes a range read as zeroes; not called when the target reads as zeroes from the start.
@@ -22,6 +22,11 @@ pub trait Target: Sync {
 
     /// The smallest run of zeroes worth a hole, in bytes: a power of two.
     fn granularity(&self) -> usize;
+
+    /// What was read is looked through for zeroes; otherwise all of it is written.
+    fn detects_zeroes(&self) -> bool {
+        true
+    }
 
     /// It reads as zeroes wherever nothing was written yet.
     fn starts_zeroed(&self) -> bool;

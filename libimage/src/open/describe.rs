@@ -23,7 +23,7 @@ pub(super) struct Described {
 /// The options among `own` that change what a node shows.
 pub(super) fn strong_options(driver: Driver, own: &Dict) -> Map<String, Value> {
     let names: &[&str] = match driver {
-        Driver::File | Driver::HostDevice => &[],
+        Driver::File | Driver::HostDevice | Driver::Nbd => &[],
         Driver::Null(_) => &["size", "read-zeroes"],
         Driver::Format(Format::Raw) => &["offset", "size"],
         Driver::Format(_) => &["encrypt.key-secret", "key-secret"],
@@ -39,6 +39,8 @@ impl Described {
         let plain = strong.is_empty() && !overridden && image.data_file.is_none() && image.header.is_none();
         let mut options = strong;
         options.insert("driver".to_owned(), image.driver.name().into());
+        // What a server is reached by: only its own driver knows.
+        options.extend(image.described.options.clone());
         let path = match (&image.file, &image.driver) {
             (Some(file), _) if plain && file.driver.is_protocol() => file.described.path.clone(),
             (Some(_), _) => None,

@@ -16,6 +16,8 @@ pub enum Driver {
     HostDevice,
     /// Nothing: reads as zeroes and forgets what is written.
     Null(&'static str),
+    /// An export of an NBD server.
+    Nbd,
     /// An image format.
     Format(Format),
 }
@@ -27,6 +29,7 @@ impl Driver {
             Driver::File => "file",
             Driver::HostDevice => "host_device",
             Driver::Null(name) => name,
+            Driver::Nbd => "nbd",
             Driver::Format(format) => format.name(),
         }
     }
@@ -41,6 +44,7 @@ impl Driver {
             "host_device" => Driver::HostDevice,
             "null-co" => Driver::Null("null-co"),
             "null-aio" => Driver::Null("null-aio"),
+            "nbd" => Driver::Nbd,
             other => Driver::Format(
                 Format::by_name(other).map_err(|_| Error::NotFound(format!("Unknown driver '{other}'")))?,
             ),
@@ -77,6 +81,10 @@ impl Driver {
             Some(b"host_device") => Ok(Driver::HostDevice),
             Some(b"null-co") => Ok(Driver::Null("null-co")),
             Some(b"null-aio") => Ok(Driver::Null("null-aio")),
+            Some(
+                b"nbd" | b"nbds" | b"nbd+tcp" | b"nbds+tcp" | b"nbd+unix" | b"nbds+unix" | b"nbd+vsock"
+                | b"nbds+vsock",
+            ) => Ok(Driver::Nbd),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
                 Err(Error::NotFound(match names::is_protocol(&other) {

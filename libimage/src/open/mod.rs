@@ -10,6 +10,7 @@ mod child;
 mod describe;
 mod driver;
 mod encrypted;
+mod nbd;
 mod node;
 mod option;
 
@@ -271,8 +272,10 @@ impl Image {
     fn directory(&self) -> Result<PathBuf> {
         match (&self.file, &self.described.path) {
             (Some(file), _) => file.directory(),
-            (None, Some(path)) => Ok(path.parent().unwrap_or(Path::new("")).to_owned()),
-            (None, None) => Err(Error::Invalid(format!(
+            (None, Some(path)) if self.driver != Driver::Nbd => {
+                Ok(path.parent().unwrap_or(Path::new("")).to_owned())
+            }
+            (None, _) => Err(Error::Invalid(format!(
                 "Cannot generate a base directory for {} nodes",
                 self.driver.name()
             ))),

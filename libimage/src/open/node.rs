@@ -143,6 +143,9 @@ impl<'a> Opening<'a> {
             options.take("filename");
             return null(driver, options, flags);
         }
+        if driver == Driver::Nbd {
+            return self.nbd(filename, options, flags);
+        }
         options.take("filename");
         let Some(filename) = filename.filter(|name| !name.is_empty()) else {
             let what = format!("The '{}' block driver requires a file name", driver.name());

@@ -16,7 +16,7 @@ use std::path::Path;
 
 pub use dict::{Dict, Scalar};
 pub use keyval::split_commas;
-pub use objects::{Objects, object_help};
+pub use objects::{Objects, TlsCredentials, object_help};
 
 use crate::error::{Error, Result};
 

@@ -27,7 +27,7 @@ struct Kind {
     properties: &'static [(&'static str, &'static str)],
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 10] = [
     Kind { name: "authz-list", properties: &[("policy", "QAuthZListPolicy"), ("rules", "list")] },
     Kind { name: "authz-list-file", properties: &[("filename", "string"), ("refresh", "bool")] },
     Kind { name: "authz-simple", properties: &[("identity", "string")] },
@@ -47,6 +47,36 @@ const KINDS: [Kind; 7] = [
         ],
     },
     Kind { name: "throttle-group", properties: &[("limits", "ThrottleLimits")] },
+    Kind {
+        name: "tls-creds-anon",
+        properties: &[
+            ("dir", "string"),
+            ("endpoint", "QCryptoTLSCredsEndpoint"),
+            ("priority", "string"),
+            ("verify-peer", "bool"),
+        ],
+    },
+    Kind {
+        name: "tls-creds-psk",
+        properties: &[
+            ("dir", "string"),
+            ("endpoint", "QCryptoTLSCredsEndpoint"),
+            ("priority", "string"),
+            ("username", "string"),
+            ("verify-peer", "bool"),
+        ],
+    },
+    Kind {
+        name: "tls-creds-x509",
+        properties: &[
+            ("dir", "string"),
+            ("endpoint", "QCryptoTLSCredsEndpoint"),
+            ("passwordid", "string"),
+            ("priority", "string"),
+            ("sanity-check", "bool"),
+            ("verify-peer", "bool"),
+        ],
+    },
 ];
 
 /// Kinds of objects that only machines have.
@@ -75,13 +105,40 @@ pub struct Objects {
 
 enum Object {
     Secret(Vec<u8>),
+    Tls(TlsCredentials),
     Other,
+}
+
+/// What one end of an encrypted connection proves itself with, as it was described; nothing has been read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsCredentials {
+    /// `anon`, `psk` or `x509`.
+    pub kind: &'static str,
+    properties: Vec<(String, String)>,
+}
+
+impl TlsCredentials {
+    /// A property of the object, if it was given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.properties.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// They are those of a server.
+    pub fn is_server(&self) -> bool {
+        self.get("endpoint") == Some("server")
+    }
+
+    /// The other end has to prove itself too.
+    pub fn verifies_peer(&self) -> bool {
+        !matches!(self.get("verify-peer"), Some("off" | "no" | "false" | "n"))
+    }
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Object::Secret(_) => "Secret",
+            Object::Tls(_) => "TlsCredentials",
             Object::Other => "Other",
         })
     }
@@ -135,6 +192,9 @@ impl Objects {
         check_values(kind, &properties)?;
         let object = match kind.name {
             "secret" => Object::Secret(self.secret_of(&id, &properties)?),
+            "tls-creds-anon" => Object::Tls(TlsCredentials { kind: "anon", properties }),
+            "tls-creds-psk" => Object::Tls(TlsCredentials { kind: "psk", properties }),
+            "tls-creds-x509" => Object::Tls(TlsCredentials { kind: "x509", properties }),
             _ => Object::Other,
         };
         if self.objects.contains_key(&id) {
@@ -152,7 +212,7 @@ impl Objects {
     pub fn secret(&self, id: &str) -> Result<&[u8]> {
         match self.objects.get(id) {
             Some(Object::Secret(bytes)) => Ok(bytes),
-            Some(Object::Other) => Err(Error::Invalid(format!("Object with id '{id}' is not a secret"))),
+            Some(_) => Err(Error::Invalid(format!("Object with id '{id}' is not a secret"))),
             None => Err(Error::Invalid(format!("No secret with id '{id}'"))),
         }
     }
@@ -164,6 +224,18 @@ impl Objects {
     pub fn passphrase(&self, id: &str) -> Result<&str> {
         std::str::from_utf8(self.secret(id)?)
             .map_err(|_| Error::Invalid(format!("Data from secret {id} is not valid UTF-8")))
+    }
+
+    /// The TLS credentials called `id`.
+    ///
+    /// # Errors
+    /// When there are none, or the object of that name is something else.
+    pub fn tls(&self, id: &str) -> Result<&TlsCredentials> {
+        match self.objects.get(id) {
+            Some(Object::Tls(credentials)) => Ok(credentials),
+            Some(_) => Err(Error::Invalid(format!("Object with id '{id}' is not TLS credentials"))),
+            None => Err(Error::Invalid(format!("No TLS credentials with id '{id}'"))),
+        }
     }
 
     fn secret_of(&self, id: &str, properties: &[(String, String)]) -> Result<Vec<u8>> {
@@ -218,6 +290,12 @@ fn check_values(kind: &Kind, properties: &[(String, String)]) -> Result<()> {
             Some("QAuthZListPolicy") if !["allow", "deny"].contains(&value.as_str()) => {
                 format!("Parameter '{key}' does not accept value '{value}'")
             }
+            Some("QCryptoTLSCredsEndpoint") if !["client", "server"].contains(&value.as_str()) => {
+                format!("Parameter '{key}' does not accept value '{value}'")
+            }
+            Some("bool") if key.contains('-') && !is_switch(value) => {
+                format!("Parameter '{key}' expects 'on' or 'off'")
+            }
             _ => continue,
         };
         return Err(Error::Invalid(what));
@@ -248,6 +326,10 @@ fn decrypt(key: &[u8; MASTER_KEY], iv: &[u8; IV], bytes: &[u8]) -> Result<Vec<u8
 
 fn missing(name: &str) -> Error {
     Error::Invalid(format!("Parameter '{name}' is missing"))
+}
+
+fn is_switch(value: &str) -> bool {
+    ["on", "yes", "true", "y", "off", "no", "false", "n"].contains(&value)
 }
 
 fn is_identifier(id: &str) -> bool {

@@ -6,6 +6,7 @@
 mod ansi;
 mod arguments;
 mod attach;
+mod copy;
 mod descriptor;
 mod dump;
 mod fuse;
@@ -24,6 +25,7 @@ use arguments::{Command, Help, Usage};
 const COMMANDS: &[Command] = &[
     attach::COMMAND,
     attach::DETACH,
+    copy::COMMAND,
     dump::COMMAND,
     fuse::IMAGE,
     info::COMMAND,

@@ -6,9 +6,10 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect as connect_socket, socket};
+
+use rustix::io::Errno;
 
 use super::error::{Error, Result};
 use crate::stream::Stream;
@@ -39,7 +40,7 @@ impl fmt::Display for Target {
         match self {
             Target::Tcp { host, port } => write!(f, "{host}:{port}"),
             Target::Unix(path) => write!(f, "{}", path.display()),
-            Target::Vsock { cid, port } => write!(f, "vsock:{cid}:{port}"),
+            Target::Vsock { cid, port } => write!(f, "{cid}:{port}"),
         }
     }
 }
@@ -49,9 +50,11 @@ impl fmt::Display for Target {
 /// # Errors
 /// When none of them answers.
 pub fn connect(target: &Target) -> Result<Stream> {
-    let failed = |source| Error::Connect { to: target.to_string(), source: Arc::new(source) };
+    let failed = |source: io::Error| Error::Connect { to: target.to_string(), source: source.into() };
     match target {
         Target::Tcp { host, port } => tcp(target, host, *port),
+        // No socket has an empty name.
+        Target::Unix(path) if path.as_os_str().is_empty() => Err(failed(Errno::CONNREFUSED.into())),
         Target::Unix(path) => UnixStream::connect(path).map(Stream::socket).map_err(failed),
         Target::Vsock { cid, port } => vsock(*cid, *port).map(Stream::socket).map_err(failed),
     }
@@ -70,7 +73,7 @@ fn tcp(target: &Target, host: &str, port: u16) -> Result<Stream> {
             Err(error) => last = error,
         }
     }
-    Err(Error::Connect { to: target.to_string(), source: Arc::new(last) })
+    Err(Error::Connect { to: target.to_string(), source: last.into() })
 }
 
 fn vsock(cid: u32, port: u32) -> io::Result<OwnedFd> {

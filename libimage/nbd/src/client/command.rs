@@ -10,7 +10,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,7 @@ impl Server {
     /// When it cannot be started.
     pub fn start(command: &[OsString]) -> Result<Self> {
         let name = command.first().map(|word| word.display().to_string()).unwrap_or_default();
-        let failed = |source| Error::Start { command: name.clone(), source: Arc::new(source) };
+        let failed = |source: io::Error| Error::Start { command: name.clone(), source: source.into() };
         if command.is_empty() {
             return Err(Error::Invalid("The command of a server is missing".to_owned()));
         }

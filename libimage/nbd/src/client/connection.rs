@@ -95,6 +95,12 @@ impl Connection {
         &self.negotiated
     }
 
+    /// From now on the server may take its time, whatever limit the socket had.
+    pub fn wait_without_limit(&self) {
+        // A limit that remains shows as a lost connection later.
+        let _ = sockopt::set_socket_timeout(self.stream.input(), sockopt::Timeout::Recv, None);
+    }
+
     /// The place of a context among those that were agreed upon.
     pub fn context(&self, name: &str) -> Option<usize> {
         self.negotiated.contexts.iter().position(|context| context.name == name)

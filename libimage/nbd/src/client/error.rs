@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::tls::SetupError;
 use crate::wire::{Errno, rep_err};
 
 /// A result whose error is [`Error`].
@@ -18,7 +19,7 @@ pub enum Error {
         /// Host and port, or path.
         to: String,
         /// The system's answer.
-        source: Arc<io::Error>,
+        source: SystemError,
     },
     /// The server's name is not known.
     #[error("address resolution failed for {to}: {why}")]
@@ -34,7 +35,7 @@ pub enum Error {
         /// Its first word.
         command: String,
         /// The system's answer.
-        source: Arc<io::Error>,
+        source: SystemError,
     },
     /// The connection broke.
     #[error("Failed to {action}")]
@@ -42,7 +43,7 @@ pub enum Error {
         /// What was tried.
         action: &'static str,
         /// The system's answer.
-        source: Arc<io::Error>,
+        source: SystemError,
     },
     /// The server said something that the protocol does not allow: the connection is given up.
     #[error("The server breaks the protocol: {0}")]
@@ -59,9 +60,35 @@ pub enum Error {
         /// The same for people, or nothing.
         message: String,
     },
+    /// Encryption could not be set up.
+    #[error("Encryption cannot be set up")]
+    Setup(#[source] Arc<SetupError>),
     /// What was asked makes no sense for this export; the server never heard of it.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// An answer of the system, told without the number that the standard library appends.
+#[derive(Debug, Clone)]
+pub struct SystemError(Arc<io::Error>);
+
+impl From<io::Error> for SystemError {
+    fn from(error: io::Error) -> Self {
+        SystemError(Arc::new(error))
+    }
+}
+
+impl std::fmt::Display for SystemError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        without_number(&self.0, f)
+    }
+}
+
+impl std::error::Error for SystemError {}
+
+fn without_number(error: &io::Error, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    let text = error.to_string();
+    f.write_str(text.split(" (os error").next().unwrap_or(&text))
 }
 
 /// The error number of a server, with the system's words for it.
@@ -70,9 +97,7 @@ pub struct ServerError(pub Errno);
 
 impl std::fmt::Display for ServerError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = io::Error::from(self.0).to_string();
-        // The standard library appends the number, which people do not need.
-        f.write_str(text.split(" (os error").next().unwrap_or(&text))
+        without_number(&self.0.into(), f)
     }
 }
 
@@ -144,7 +169,7 @@ impl std::fmt::Display for Said<'_> {
 
 impl Error {
     pub(super) fn io(action: &'static str, source: io::Error) -> Self {
-        Error::Io { action, source: Arc::new(source) }
+        Error::Io { action, source: source.into() }
     }
 
     pub(super) fn protocol(what: impl Into<String>) -> Self {
@@ -161,9 +186,9 @@ impl Error {
         match self {
             Error::Server { errno, .. } => errno.0.into(),
             Error::Connect { source, .. } | Error::Start { source, .. } | Error::Io { source, .. } => {
-                match source.raw_os_error() {
+                match source.0.raw_os_error() {
                     Some(number) => io::Error::from_raw_os_error(number),
-                    None => source.kind().into(),
+                    None => source.0.kind().into(),
                 }
             }
             Error::Invalid(_) => io::ErrorKind::InvalidInput.into(),

@@ -1,12 +1,13 @@
 //! The handshake: one option after the other, until an export is chosen.
 
-use std::io;
+use std::sync::Arc;
 
 use super::connection::Connection;
 use super::error::{Error, Refusal, Result};
 use super::export::{Context, ExportInfo};
 use super::option::{self, InfoReplies, Listed};
-use crate::stream::Stream;
+use crate::stream::{Encryption as _, Stream};
+use crate::tls;
 use crate::wire::{
     EXPORT_REPLY, FLAG_FIXED_NEWSTYLE, FLAG_NO_ZEROES, Flags, MAX_STRING, NBD_MAGIC, OLDSTYLE_MAGIC,
     OPTION_MAGIC, PADDING, be16, be32, be64, opt, rep_err,
@@ -30,7 +31,7 @@ pub struct Negotiated {
 }
 
 /// What a client asks a server for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Wishes {
     /// The name of the export.
     pub export: String,
@@ -40,6 +41,8 @@ pub struct Wishes {
     pub structured: bool,
     /// Names of metadata contexts.
     pub contexts: Vec<String>,
+    /// Encryption, without which nothing is said.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Wishes {
@@ -50,6 +53,7 @@ impl Wishes {
             extended: true,
             structured: true,
             contexts: vec!["base:allocation".to_owned()],
+            tls: None,
         }
     }
 }
@@ -77,6 +81,9 @@ pub struct Handshake {
 /// When the connection breaks, the server refuses the export, or does what it may not.
 pub fn negotiate(stream: Stream, wishes: &Wishes) -> Result<Connection> {
     match Handshake::begin(stream)? {
+        Greeting::Oldstyle(_) if wishes.tls.is_some() => {
+            Err(Error::Invalid("The server speaks oldstyle, which cannot be encrypted".to_owned()))
+        }
         Greeting::Oldstyle(connection) => Ok(*connection),
         Greeting::Newstyle(handshake) => handshake.finish(wishes),
     }
@@ -157,27 +164,17 @@ impl Handshake {
         }
     }
 
-    /// Asks to go on encrypted. If so, the next thing is [`Handshake::encrypt`].
+    /// Goes on encrypted. What was agreed upon in the clear is forgotten.
     ///
     /// # Errors
-    /// When the connection breaks.
-    pub fn request_tls(&mut self) -> Result<bool> {
-        match self.ask(opt::STARTTLS, &[], |_, _| Err(Error::protocol("an answer where ACK was expected"))) {
-            Ok(()) => Ok(true),
-            Err(Error::Refused(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Puts the stream that `wrap` makes of this one in its place. What was agreed upon in the clear is forgotten.
-    ///
-    /// # Errors
-    /// When `wrap` fails.
-    pub fn encrypt(self, wrap: impl FnOnce(Stream) -> io::Result<Stream>) -> Result<Self> {
-        let stream = wrap(self.stream).map_err(|source| Error::io("negotiate TLS", source))?;
-        let negotiated =
+    /// When the server refuses, or is not whom `tls` demands, or the connection breaks.
+    pub fn start_tls(&mut self, tls: &tls::Client) -> Result<()> {
+        self.ask(opt::STARTTLS, &[], |_, _| Err(Error::protocol("an answer where ACK was expected")))?;
+        tls.begin(&mut self.stream).map_err(|source| Error::io("negotiate TLS", source))?;
+        self.negotiated =
             Negotiated { encrypted: true, fixed: self.negotiated.fixed, ..Negotiated::default() };
-        Ok(Handshake { stream, negotiated, contexts_of: None, ..self })
+        self.contexts_of = None;
+        Ok(())
     }
 
     /// Asks for lengths of 64 bits; then answers come in chunks too.
@@ -308,6 +305,9 @@ impl Handshake {
     /// # Errors
     /// As [`negotiate`].
     pub fn finish(mut self, wishes: &Wishes) -> Result<Connection> {
+        if let Some(tls) = &wishes.tls {
+            self.start_tls(tls)?;
+        }
         if self.negotiated.fixed {
             let extended = wishes.extended && wishes.structured && self.extended_headers()?;
             if wishes.structured && !extended {

@@ -17,15 +17,17 @@ mod export;
 mod handshake;
 mod input;
 mod option;
+mod security;
 
 pub use address::{Target, connect};
 pub use answer::{ContextExtents, StatusExtent};
 pub use command::Server;
 pub use connection::{Connection, ZeroOptions};
-pub use error::{Error, Refusal, Result, ServerError};
+pub use error::{Error, Refusal, Result, ServerError, SystemError};
 pub use export::{BlockSizes, Context, ExportInfo};
 pub use handshake::{Greeting, Handshake, Negotiated, Wishes, negotiate};
 pub use option::Listed;
+pub use security::security;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]

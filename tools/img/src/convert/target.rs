@@ -311,11 +311,11 @@ impl Copier<'_> {
     fn manner<'b>(&'b self, offload: Option<&'b (dyn Fn(&HostRange) -> Offload + Sync)>) -> Manner<'b> {
         let arguments = self.job.arguments;
         Manner {
-            workers: arguments.workers.unwrap_or_else(processors),
             bytes_per_second: arguments.rate.filter(|&rate| rate > 0),
             salvage: if arguments.salvage { Some(&warn_unreadable) } else { None },
             resume: self.resume,
             offload,
+            ..Manner::plain(arguments.workers.unwrap_or_else(processors))
         }
     }
 }
