@@ -5,8 +5,6 @@ use std::fmt;
 
 use anyhow::Result;
 use nbd_protocol::client::{self, Connection, Error, Greeting, Negotiated, Refusal, Server, Target, Wishes};
-use nbd_protocol::stream::Encryption;
-use nbd_protocol::tls;
 use nbd_protocol::uri::{self, Address};
 use nbd_protocol::wire::{opt, rep_err};
 
@@ -88,7 +86,7 @@ impl Origin {
         };
         let stream = client::connect(&target).map_err(|error| self.complain(&error))?;
         let encryption = match self.address() {
-            Some(address) => tls::Client::for_address(address)?,
+            Some(address) => client::security(address)?,
             None => None,
         };
         let greeting = client::Handshake::begin(stream);
@@ -97,14 +95,15 @@ impl Origin {
         let Greeting::Newstyle(mut handshake) = greeting else {
             return Err(self.text("handshake: server is oldstyle, but handle TLS setting is 'require' (2): Operation not supported"));
         };
-        if !handshake.request_tls().map_err(|error| self.complain(&error))? {
-            return Err(self.text("handshake: server refused TLS, but handle TLS setting is 'require' (2): Operation not supported"));
+        match handshake.start_tls(&encryption) {
+            Ok(()) => {}
+            Err(Error::Refused(_)) => {
+                return Err(self.text(
+                    "handshake: server refused TLS, but handle TLS setting is 'require' (2): Operation not supported",
+                ));
+            }
+            Err(error) => return Err(self.complain(&error)),
         }
-        let handshake = handshake.encrypt(|mut stream| {
-            encryption.begin(&mut stream)?;
-            Ok(stream)
-        });
-        let handshake = handshake.map_err(|error| self.complain(&error))?;
         Ok(With { it: Greeting::Newstyle(handshake), server })
     }
 
@@ -216,23 +215,23 @@ fn meaning(refusal: &Refusal) -> &'static str {
 fn of_connecting(error: &Error, export: &str) -> String {
     match error {
         Error::Connect { to, source } if to.starts_with('/') || !to.contains(':') => {
-            format!("connect: {}", words(source))
+            format!("connect: {}", source)
         }
         Error::Connect { to, source } => {
             let to = to.replace(['[', ']'], "");
-            format!("connect: {to}: could not connect to remote host: {}", words(source))
+            format!("connect: {to}: could not connect to remote host: {}", source)
         }
         Error::Resolve { to, why } => {
             let (host, port) = to.rsplit_once(':').unwrap_or((to, ""));
             format!("getaddrinfo: hostname \"{host}\" port \"{port}\": {why}")
         }
-        Error::Io { action: "negotiate TLS", source } => format!("handshake: {}", words(source)),
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+        Error::Io { action: "negotiate TLS", source } => format!("handshake: {}", source),
+        Error::Io { .. } if error.to_io().kind() == std::io::ErrorKind::UnexpectedEof => {
             "recv: server disconnected unexpectedly".to_owned()
         }
         Error::Io { action, source } => {
             let direction = if action.starts_with("send") { "send" } else { "recv" };
-            format!("{direction}: {}", words(source))
+            format!("{direction}: {}", source)
         }
         Error::Protocol(text) if text.starts_with("Bad initial magic") => {
             "handshake: server did not send expected NBD magic".to_owned()
@@ -263,12 +262,6 @@ fn of_connecting(error: &Error, export: &str) -> String {
         },
         error => cli::error::full_chain(&anyhow::Error::new(error.clone())),
     }
-}
-
-/// The system's words, without the number that the standard library appends.
-fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// The URI of `export` on the same server, as libnbd writes it; nothing for a server that was started here.

@@ -52,8 +52,12 @@ fn connect(address: &Address) -> Result<client::Connection> {
     let failed = || format!("Could not connect to '{}'", address.target);
     let stream = client::connect(&address.target).with_context(failed)?;
     // The kernel knows nothing else.
-    let wishes =
-        Wishes { export: address.export.clone(), extended: false, structured: false, contexts: Vec::new() };
+    let wishes = Wishes {
+        extended: false,
+        structured: false,
+        contexts: Vec::new(),
+        ..Wishes::new(address.export.clone())
+    };
     client::negotiate(stream, &wishes).with_context(failed)
 }
 

@@ -81,7 +81,7 @@ fn nbd_options(uri: &uri::Address, name: &str, options: &Options, is_source: boo
     let mut nbd = NbdOptions::new(uri.target.clone(), &uri.export, name);
     nbd.read_only = is_source;
     nbd.connections = if options.synchronous { 1 } else { options.connections };
-    if is_source && !options.extents || !is_source {
+    if !is_source || !options.extents {
         nbd.context = None;
     }
     nbd.tls = security(uri)?;
@@ -154,7 +154,7 @@ pub(super) fn open_source(end: &End, options: &Options) -> Result<Opened> {
 }
 
 fn standard(end: impl std::os::fd::AsFd, name: &str) -> Result<Opened> {
-    let file = File::from(OwnedFd::from(end.as_fd().try_clone_to_owned()?));
+    let file = File::from(end.as_fd().try_clone_to_owned()?);
     Ok(Opened::Stream(file, name.to_owned()))
 }
 

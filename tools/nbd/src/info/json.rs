@@ -18,7 +18,7 @@ pub(super) fn whole(negotiated: &Negotiated, exports: &[Details], count: usize, 
     if is_extended() {
         let _ = write!(out, ",\n\"extended\": {}", negotiated.extended);
     }
-    if list && count == 0 || list && exports.is_empty() {
+    if list && (count == 0 || exports.is_empty()) {
         out += ",\n\"exports\": []";
     } else if !exports.is_empty() {
         let all: Vec<_> = exports.iter().map(one).collect();
