@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use libimage::format::qcow2::DirtyBits;
+use libimage::format::qcow2::{DirtyBits, Qcow2};
 use libimage::open::Image;
 use libimage::{Block, Error, Zero};
 use nbd_protocol::server::{BlockSizes, Export, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
@@ -20,7 +20,16 @@ pub(super) enum Context {
     /// `qemu:allocation-depth`
     Depth,
     /// `qemu:dirty-bitmap:NAME`
-    Bitmap(String, DirtyBits),
+    Bitmap {
+        /// What it is called in the image.
+        name: String,
+        /// What it says.
+        bits: DirtyBits,
+        /// The image, if it goes on recording what is written.
+        live: Option<Arc<Qcow2>>,
+        /// Where on the disk that it tells of the export begins.
+        start: u64,
+    },
 }
 
 impl Context {
@@ -28,7 +37,7 @@ impl Context {
         match self {
             Context::Allocation => "base:allocation".to_owned(),
             Context::Depth => "qemu:allocation-depth".to_owned(),
-            Context::Bitmap(name, _) => format!("qemu:dirty-bitmap:{name}"),
+            Context::Bitmap { name, .. } => format!("qemu:dirty-bitmap:{name}"),
         }
     }
 }
@@ -46,6 +55,10 @@ pub(super) struct BlockExport {
     pub(super) granule: u64,
     /// The page cache is passed by.
     pub(super) direct: bool,
+    /// What it does not do, though it could.
+    pub(super) withheld: Flags,
+    /// Zeroes are never fast.
+    pub(super) refuses_fast_zeroes: bool,
     /// Requests may wait for something else than a disk of this machine.
     pub(super) may_wait: bool,
     /// Keeps the files of the image open, and locked, unless somebody else does.
@@ -93,9 +106,9 @@ impl Export for BlockExport {
     fn flags(&self) -> Flags {
         let both = Flags::FLUSH | Flags::FUA | Flags::CACHE | Flags::MULTI_CONN;
         if self.read_only {
-            return both | Flags::READ_ONLY;
+            return (both | Flags::READ_ONLY).without(self.withheld);
         }
-        both | Flags::TRIM | Flags::WRITE_ZEROES | Flags::FAST_ZERO
+        (both | Flags::TRIM | Flags::WRITE_ZEROES | Flags::FAST_ZERO).without(self.withheld)
     }
 
     fn description(&self) -> Option<String> {
@@ -126,7 +139,7 @@ impl Export for BlockExport {
     }
 
     fn write_zeroes(&self, range: Range<u64>, how: Zeroes) -> io::Result<()> {
-        if how.fast && !self.zeroes_fast(&range)? {
+        if how.fast && (self.refuses_fast_zeroes || !self.zeroes_fast(&range)?) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let how = if how.may_unmap { Zero::MayUnmap } else { Zero::KeepAllocated };
@@ -162,7 +175,10 @@ impl Export for BlockExport {
 
     fn status(&self, context: usize, range: Range<u64>) -> io::Result<Span> {
         let span = match self.contexts.get(context) {
-            Some(Context::Bitmap(_, bits)) => return Ok(dirt(bits, range)),
+            Some(Context::Bitmap { name, live: Some(image), start, .. }) => {
+                return Ok(dirt(&answer(image.bitmap(name))?, *start, range));
+            }
+            Some(Context::Bitmap { bits, start, .. }) => return Ok(dirt(bits, *start, range)),
             Some(Context::Depth) => {
                 let extent = answer(self.block.status(range))?;
                 let depth = if extent.present { u64::from(extent.depth) + 1 } else { 0 };
@@ -192,13 +208,12 @@ impl Export for BlockExport {
     }
 }
 
-/// What a bitmap says of the beginning of `range`.
-fn dirt(bits: &DirtyBits, range: Range<u64>) -> Span {
-    match bits.next_dirty(range.start) {
-        Some(dirty) if dirty.start <= range.start => {
-            Span { length: dirty.end.min(range.end) - range.start, flags: 1 }
-        }
-        Some(dirty) => Span { length: dirty.start.min(range.end) - range.start, flags: 0 },
-        None => Span { length: range.end - range.start, flags: 0 },
+/// What a bitmap says of the beginning of `range`, which is counted from `start`.
+fn dirt(bits: &DirtyBits, start: u64, range: Range<u64>) -> Span {
+    let (first, end) = (range.start + start, range.end + start);
+    match bits.next_dirty(first) {
+        Some(dirty) if dirty.start <= first => Span { length: dirty.end.min(end) - first, flags: 1 },
+        Some(dirty) => Span { length: dirty.start.min(end) - first, flags: 0 },
+        None => Span { length: end - first, flags: 0 },
     }
 }

@@ -25,6 +25,7 @@ use libimage::Block;
 use libimage::spec::Objects;
 use nbd_protocol::server::{Export, Exports, Mode, Terms};
 use nbd_protocol::stream::Stream;
+use nbd_protocol::wire::Flags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::{Command, Words};
@@ -50,7 +51,7 @@ pub(crate) const COMMAND: Command = Command {
 
 fn run(words: Words) -> Result<ExitCode> {
     match options::read(words)? {
-        Request::Serve(plan, objects) => start(*plan, &objects),
+        Request::Serve(plan, objects) => start(*plan, &Arc::new(objects)),
         Request::Detach(device) => {
             crate::attach::take_off(&device)?;
             cli::print(&format!("{} disconnected\n", device.display()))?;
@@ -69,13 +70,15 @@ pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
         contexts: Vec::new(),
         stays_in_place: false,
         direct: false,
+        withheld: Flags::default(),
+        refuses_fast_zeroes: false,
         may_wait: false,
         _image: None,
     })
 }
 
 /// In the background if that is wanted.
-fn start(plan: Plan, objects: &Objects) -> Result<ExitCode> {
+fn start(plan: Plan, objects: &Arc<Objects>) -> Result<ExitCode> {
     let fork = plan.fork || plan.device.is_some() && !plan.verbose;
     let background = match (fork, Background::here()?) {
         (true, None) => return Ok(background::start()?),
@@ -84,7 +87,7 @@ fn start(plan: Plan, objects: &Objects) -> Result<ExitCode> {
     serve(&plan, objects, background)
 }
 
-fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Result<ExitCode> {
+fn serve(plan: &Plan, objects: &Arc<Objects>, background: Option<Background>) -> Result<ExitCode> {
     if let Some(device) = &plan.device {
         return attach(plan, device, objects, background);
     }
@@ -131,7 +134,12 @@ fn serve(plan: &Plan, objects: &Objects, background: Option<Background>) -> Resu
 }
 
 /// Serves one image to the kernel alone.
-fn attach(plan: &Plan, device: &Path, objects: &Objects, background: Option<Background>) -> Result<ExitCode> {
+fn attach(
+    plan: &Plan,
+    device: &Path,
+    objects: &Arc<Objects>,
+    background: Option<Background>,
+) -> Result<ExitCode> {
     let [image] = &plan.exports[..] else { bail!("A device shows one image") };
     let export: Arc<dyn Export> = Arc::new(source::open(image, objects)?);
     crate::attach::attach_export(&export, &image.image, device, || {
