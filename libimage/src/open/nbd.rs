@@ -18,7 +18,7 @@ use super::node::{Flags, Opening};
 use super::option::number;
 use super::{Contents, Image};
 use crate::error::{Error, Result, describe};
-use crate::spec::Dict;
+use crate::spec::{Dict, TlsCredentials};
 use crate::storage::{Nbd, NbdOptions};
 
 impl Opening<'_> {
@@ -85,6 +85,18 @@ impl Opening<'_> {
         if credentials.is_server() {
             return Err(Error::Invalid("Expecting TLS credentials with a client endpoint".to_owned()));
         }
+        credentials.client(hostname, target)
+    }
+}
+
+impl TlsCredentials {
+    /// What a client with these credentials demands and proves. `hostname` is whom the server has to be, if not the
+    /// host of `target`.
+    ///
+    /// # Errors
+    /// When they are not there, or of a kind that protects from nobody.
+    pub fn client(&self, hostname: Option<&str>, target: &Target) -> Result<tls::Client> {
+        let credentials = self;
         let directory = credentials.get("dir").map(Path::new);
         let client = match credentials.kind {
             "x509" => {

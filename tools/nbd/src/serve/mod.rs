@@ -7,6 +7,7 @@ mod companion;
 mod config;
 mod control;
 mod ip;
+mod list;
 mod listen;
 mod options;
 mod plan;
@@ -52,6 +53,10 @@ pub(crate) const COMMAND: Command = Command {
 fn run(words: Words) -> Result<ExitCode> {
     match options::read(words)? {
         Request::Serve(plan, objects) => start(*plan, &Arc::new(objects)),
+        Request::List(target, tls) => {
+            cli::print(&list::lines(&target, tls.as_ref())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Request::Detach(device) => {
             crate::attach::take_off(&device)?;
             cli::print(&format!("{} disconnected\n", device.display()))?;
@@ -99,7 +104,7 @@ fn serve(plan: &Plan, objects: &Arc<Objects>, background: Option<Background>) ->
         }
     }
     let catalogue = Arc::new(catalogue);
-    let house = house(plan, &catalogue)?;
+    let house = house(plan, &catalogue, objects)?;
     let listeners = plan.places.iter().map(listen::Place::listen).collect::<Result<Vec<Listener>>>()?;
     write_number(plan)?;
     watch_signals(&house)?;
@@ -157,12 +162,12 @@ fn write_number(plan: &Plan) -> Result<()> {
         .map_err(|error| anyhow!("Could not create '{}': {}", path.display(), libimage::error::plain(&error)))
 }
 
-fn house(plan: &Plan, catalogue: &Arc<Catalogue>) -> Result<Arc<House>> {
+fn house(plan: &Plan, catalogue: &Arc<Catalogue>, objects: &Objects) -> Result<Arc<House>> {
     let terms = Terms {
         best_mode: if plan.simple_replies { Mode::Simple } else { Mode::Extended },
         oldstyle: plan.oldstyle,
         several: plan.shared != Some(1) && !plan.inetd,
-        security: security::of(&plan.tls)?,
+        security: security::of(&plan.tls, objects)?,
     };
     let rules = Rules {
         most: plan.shared,

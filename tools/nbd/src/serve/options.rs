@@ -7,10 +7,12 @@ use anyhow::{Result, anyhow, bail};
 use cli::getopt::{Name, Opt, opt, ours};
 use libimage::open::CacheMode;
 use libimage::spec::Objects;
+use nbd_protocol::client::Target;
+use nbd_protocol::tls;
 
 use super::listen::{Place, passed};
 use super::plan::{ExportPlan, Plan, TlsPlan};
-use super::{COMMAND, config};
+use super::{COMMAND, config, list};
 use crate::arguments::{HELP, Usage, VERSION, Words, string};
 
 /// The longest name or description.
@@ -85,6 +87,8 @@ pub(super) const OPTIONS: &[Opt] = &[
 pub(super) enum Request {
     /// To serve.
     Serve(Box<Plan>, Objects),
+    /// To show what another server has.
+    List(Target, Option<tls::Client>),
     /// To take a device off.
     Detach(PathBuf),
 }
@@ -104,6 +108,11 @@ struct Reading {
     handshake_seconds: u64,
     verbose: bool,
     cache_given: bool,
+    aio_given: bool,
+    discard_given: bool,
+    lists: bool,
+    hostname: Option<String>,
+    authorization: Option<String>,
     oldstyle: bool,
     simple_replies: bool,
     run: Option<String>,
@@ -139,6 +148,11 @@ pub(super) fn read(words: Words) -> Result<Request> {
         handshake_seconds: 10,
         verbose: false,
         cache_given: false,
+        aio_given: false,
+        discard_given: false,
+        lists: false,
+        hostname: None,
+        authorization: None,
         oldstyle: false,
         simple_replies: false,
         run: None,
@@ -167,8 +181,10 @@ impl Reading {
             }
             Name::Letter('e') => {
                 let text = string(value)?;
-                let number: usize =
+                let number: u32 =
                     text.parse().map_err(|_| anyhow!("Invalid shared device number '{text}'"))?;
+                let number = usize::try_from(number).ok().filter(|_| i32::try_from(number).is_ok());
+                let number = number.ok_or_else(|| anyhow!("Invalid shared device number '{text}'"))?;
                 self.shared = (number > 0).then_some(number);
             }
             Name::Letter('t') => self.persistent = true,
@@ -183,7 +199,7 @@ impl Reading {
             Name::Letter('s') => export.temporary = true,
             Name::Letter('l') => export.snapshot = Some(snapshot(&string(value)?)?),
             Name::Letter('n') => self.cache(CacheMode::None)?,
-            Name::Letter('T') => {}
+            Name::Letter('L') => self.lists = true,
             Name::Letter('c') => self.device = Some(PathBuf::from(value)),
             Name::Letter('d') => self.detached = Some(PathBuf::from(value)),
             Name::Letter(_) => {}
@@ -221,11 +237,17 @@ impl Reading {
                 self.cache(mode)?;
             }
             "aio" => {
+                if std::mem::replace(&mut self.aio_given, true) {
+                    bail!("--aio can only be specified once");
+                }
                 if !["native", "io_uring", "threads"].contains(&text.as_str()) {
                     bail!("Invalid aio mode '{text}'");
                 }
             }
             "discard" => {
+                if std::mem::replace(&mut self.discard_given, true) {
+                    bail!("--discard can only be specified once");
+                }
                 if !["ignore", "off", "unmap", "on"].contains(&text.as_str()) {
                     bail!("Invalid discard mode `{text}'");
                 }
@@ -260,13 +282,18 @@ impl Reading {
                 }
                 self.tls.mode = Some(text);
             }
+            "tls-creds" => self.tls.object = Some(text),
+            "tls-hostname" => self.hostname = Some(text),
+            "tls-authz" => self.authorization = Some(text),
+            "selinux-label" => bail!("Labels of SELinux are not supported"),
             "tls-certificates" => self.tls.certificates = Some(PathBuf::from(value)),
             "tls-psk" => self.tls.psk = Some(PathBuf::from(value)),
             "tls-verify-peer" => self.tls.verify_peer = true,
             "oldstyle" => self.oldstyle = true,
             "no-structured-replies" => self.simple_replies = true,
             "ip" => self.ip.push(text),
-            other => bail!("--{other} is not possible here"),
+            // All others have letters.
+            _ => {}
         }
         Ok(())
     }
@@ -275,7 +302,14 @@ impl Reading {
         if self.export.image_opts && self.export.format.is_some() {
             bail!("--image-opts and -f are mutually exclusive");
         }
+        self.check_tls()?;
+        if self.lists {
+            return self.list(&files);
+        }
         if let Some(device) = self.detached {
+            if !files.is_empty() {
+                return Err(Usage::error(&COMMAND, "Invalid number of arguments"));
+            }
             return Ok(Request::Detach(device));
         }
         let (exports, places) = self.exports(files)?;
@@ -298,6 +332,62 @@ impl Reading {
             ip: self.ip,
         };
         Ok(Request::Serve(Box::new(plan), self.objects))
+    }
+
+    fn check_tls(&self) -> Result<()> {
+        for (given, name) in
+            [(self.hostname.is_some(), "--tls-hostname"), (self.authorization.is_some(), "--tls-authz")]
+        {
+            if given && self.tls.object.is_none() {
+                bail!("{name} is not permitted without --tls-creds");
+            }
+        }
+        if self.hostname.is_some() && !self.lists {
+            bail!("TLS hostname is only supported with export list");
+        }
+        if self.authorization.is_some() {
+            bail!("--tls-authz is not supported: --ip and certificates decide who may come");
+        }
+        if self.tls.is_on() && self.device.is_some() {
+            bail!("TLS is not supported with a host device");
+        }
+        Ok(())
+    }
+
+    fn list(&self, files: &[OsString]) -> Result<Request> {
+        let export = &self.export;
+        if !files.is_empty() {
+            bail!("List mode is incompatible with a file name");
+        }
+        let of_a_device = export.name.is_some()
+            || export.description.is_some()
+            || export.offset > 0
+            || export.format.is_some()
+            || export.snapshot.is_some()
+            || export.allocation_depth
+            || !export.bitmaps.is_empty()
+            || self.device.is_some()
+            || self.detached.is_some()
+            || self.cache_given
+            || self.aio_given
+            || self.discard_given;
+        if of_a_device {
+            bail!("List mode is incompatible with per-device settings");
+        }
+        if self.fork {
+            bail!("List mode is incompatible with forking");
+        }
+        let host = self.bind.as_deref().unwrap_or(if is_qemu() { "0.0.0.0" } else { "localhost" });
+        let port = self.port.as_deref().unwrap_or("10809");
+        let target = list::target(self.socket.as_deref(), host, port)?;
+        let Some(id) = &self.tls.object else { return Ok(Request::List(target, None)) };
+        let could_not = |error| anyhow!("Failed to get TLS creds: {error}");
+        let credentials = self.objects.tls(id).map_err(could_not)?;
+        if credentials.is_server() {
+            bail!("Failed to get TLS creds: Expected TLS credentials for a client endpoint");
+        }
+        let client = credentials.client(self.hostname.as_deref(), &target).map_err(could_not)?;
+        Ok(Request::List(target, Some(client)))
     }
 
     /// What is served, and where, as far as a file says that.

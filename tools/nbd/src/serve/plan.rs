@@ -50,6 +50,8 @@ pub(super) struct TlsPlan {
     pub(super) certificates: Option<PathBuf>,
     /// A file with keys.
     pub(super) psk: Option<PathBuf>,
+    /// Credentials among the objects of the command line.
+    pub(super) object: Option<String>,
     /// Clients need certificates too.
     pub(super) verify_peer: bool,
 }

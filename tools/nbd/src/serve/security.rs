@@ -1,8 +1,10 @@
 //! Whether connections are encrypted, and with what.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use libimage::spec::Objects;
 use nbd_protocol::server::Security;
 use nbd_protocol::stream::Encryption;
 use nbd_protocol::tls;
@@ -12,7 +14,7 @@ use super::plan::TlsPlan;
 impl TlsPlan {
     /// Connections can be encrypted.
     pub(super) fn is_on(&self) -> bool {
-        let has_any = self.certificates.is_some() || self.psk.is_some();
+        let has_any = self.certificates.is_some() || self.psk.is_some() || self.object.is_some();
         self.mode.as_deref().map_or(has_any, |mode| mode != "off")
     }
 }
@@ -21,9 +23,12 @@ impl TlsPlan {
 ///
 /// # Errors
 /// When there are no credentials, or they are of no use.
-pub(super) fn of(plan: &TlsPlan) -> Result<Security> {
+pub(super) fn of(plan: &TlsPlan, objects: &Objects) -> Result<Security> {
     if !plan.is_on() {
         return Ok(Security::Plain);
+    }
+    if let Some(id) = &plan.object {
+        return Ok(Security::Required(Arc::new(of_object(id, objects)?)));
     }
     let server = match (&plan.psk, &plan.certificates) {
         (Some(_), Some(_)) => bail!("Either --tls-psk or --tls-certificates can be used, not both"),
@@ -41,4 +46,22 @@ pub(super) fn of(plan: &TlsPlan) -> Result<Security> {
         Some("on") => Security::Optional(server),
         _ => Security::Required(server),
     })
+}
+
+/// The credentials of an object, as QEMU has them.
+fn of_object(id: &str, objects: &Objects) -> Result<tls::Server> {
+    let could_not = |error| anyhow!("Failed to get TLS creds: {error}");
+    let credentials = objects.tls(id).map_err(could_not)?;
+    if !credentials.is_server() {
+        bail!("Failed to get TLS creds: Expected TLS credentials for a server endpoint");
+    }
+    let directory = credentials.get("dir").map_or(Path::new("/etc/pki/qemu"), Path::new);
+    let server = match credentials.kind {
+        "x509" => tls::Server::with_certificates(directory, credentials.verifies_peer()),
+        "psk" => tls::Server::with_keys(&directory.join("keys.psk")),
+        _ => bail!(
+            "Failed to get TLS creds: '{id}' is anonymous, which protects from nobody: use tls-creds-x509 or tls-creds-psk"
+        ),
+    };
+    server.map_err(|error| anyhow!("Failed to get TLS creds: {}", libimage::error::describe(&error)))
 }
