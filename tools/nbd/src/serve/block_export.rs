@@ -72,8 +72,15 @@ impl BlockExport {
         if whole(range.start) && whole(range.end) {
             return Ok(true);
         }
-        let extent = answer(self.block.status(range.clone()))?;
-        Ok(extent.zero && extent.length == range.end - range.start)
+        let mut at = range.start;
+        while at < range.end {
+            let extent = answer(self.block.status(at..range.end))?;
+            if !extent.zero {
+                return Ok(false);
+            }
+            at += extent.length.max(1);
+        }
+        Ok(true)
     }
 }
 
