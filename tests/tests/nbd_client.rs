@@ -22,48 +22,19 @@ const WITH: &str = r#"!! printf '%s\n' 'a=(); while [ "$1" != -- ]; do a+=("$1")
 
 const LIKE_QEMU_IMG: &str = r#"
 == what is told
-bash with -r -f qcow2 a.qcow2 -- qemu-img info nbd+unix:///?socket=$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img info --output=json nbd:unix:$PWD/s
-bash with -x n -f raw odd.raw -- qemu-img info nbd+unix:///n?socket=$PWD/s
-bash with -x n -f raw odd.raw -- qemu-img map nbd:unix:$PWD/s:exportname=n
-bash with -r -f qcow2 a.qcow2 -- qemu-img map nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img map --output=json nbd:unix:$PWD/s
-bash with -r -A -f qcow2 a.qcow2 -- qemu-img map --output=json --image-opts driver=nbd,path=$PWD/s,x-dirty-bitmap=qemu:allocation-depth
-bash with -r -B marks -f qcow2 a.qcow2 -- qemu-img map --output=json --image-opts driver=nbd,path=$PWD/s,x-dirty-bitmap=qemu:dirty-bitmap:marks
-bash with -r -f qcow2 a.qcow2 -- qemu-img measure -O qcow2 nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img check nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img compare nbd:unix:$PWD/s same.raw
-bash with -r -f raw odd.raw -- qemu-img compare nbd:unix:$PWD/s same.raw
-bash with -r -f raw a.qcow2 -- qemu-img info -f qcow2 nbd:unix:$PWD/s
+bash with -r -A -B marks -f qcow2 a.qcow2 -- bash -c 'for w in "info nbd+unix:///?socket=$PWD/s" "info --output=json nbd:unix:$PWD/s" "map nbd:unix:$PWD/s" "map --output=json nbd:unix:$PWD/s" "map --output=json --image-opts driver=nbd,path=$PWD/s,x-dirty-bitmap=qemu:allocation-depth" "map --output=json --image-opts driver=nbd,path=$PWD/s,x-dirty-bitmap=qemu:dirty-bitmap:marks" "measure -O qcow2 nbd:unix:$PWD/s" "check nbd:unix:$PWD/s" "compare nbd:unix:$PWD/s same.raw" "snapshot -l nbd:unix:$PWD/s" "info --image-opts driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=$PWD/s" "info json:{\"driver\":\"nbd\",\"server\":{\"type\":\"unix\",\"path\":\"$PWD/s\"}}" "info nbd:unix:$PWD/s:exportname=m" "info -f qcow2 nbd:unix:$PWD/s" "dd if=nbd:unix:$PWD/s of=part.raw bs=64k skip=15 count=3" "convert -O qcow2 nbd:unix:$PWD/s new.qcow2" "convert -n -O raw big.raw nbd:unix:$PWD/s"; do qemu-img $w; echo $?; done'
+bash with -x n -f raw odd.raw -- bash -c 'for w in "info nbd+unix:///n?socket=$PWD/s" "map nbd:unix:$PWD/s:exportname=n" "info nbd:unix:$PWD/s" "compare nbd:unix:$PWD/s:exportname=n same.raw" "convert -O raw nbd:unix:$PWD/s:exportname=n new.raw" "convert -n -O raw big.raw nbd:unix:$PWD/s:exportname=n"; do qemu-img $w; echo $?; done'
 bash with -r -f raw a.qcow2 -- qemu-img info nbd:unix:$PWD/s
-bash with -r -f raw big.raw -- qemu-img info -f qcow2 nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img snapshot -l nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img info --image-opts driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img info "json:{'driver':'nbd','server':{'type':'unix','path':'$PWD/s'}}"
 == what is copied
-bash with -r -f qcow2 a.qcow2 -- qemu-img convert -O qcow2 nbd:unix:$PWD/s new.qcow2
-bash with -r -f raw odd.raw -- qemu-img convert -O raw nbd:unix:$PWD/s new.raw
-bash with -f qcow2 empty.qcow2 -- qemu-img convert -n -O raw same.raw nbd:unix:$PWD/s
+bash with -f qcow2 empty.qcow2 -- bash -c 'qemu-img convert -n -O raw same.raw nbd:unix:$PWD/s; qemu-img resize -f raw nbd:unix:$PWD/s 4M'
 bash with -f qcow2 empty.qcow2 -- qemu-img convert -n -f qcow2 -O raw a.qcow2 nbd:unix:$PWD/s
-bash with -f raw odd.raw -- qemu-img convert -n -O raw big.raw nbd:unix:$PWD/s
-bash with -r -f qcow2 empty.qcow2 -- qemu-img convert -n -O raw big.raw nbd:unix:$PWD/s
-bash with -r -f qcow2 a.qcow2 -- qemu-img dd if=nbd:unix:$PWD/s of=part.raw bs=64k skip=15 count=3
-bash with -f qcow2 empty.qcow2 -- qemu-img resize -f raw nbd:unix:$PWD/s 4M
 == a backing file
-bash with -r -f qcow2 a.qcow2 -- qemu-img create -f qcow2 -F raw -b nbd:unix:$PWD/s over.qcow2
-bash with -r -f qcow2 a.qcow2 -- qemu-img info --backing-chain over.qcow2
-bash with -r -f qcow2 a.qcow2 -- qemu-img map --output=json over.qcow2
-bash with -r -f qcow2 a.qcow2 -- qemu-img convert -O raw over.qcow2 flat.raw
-bash with -r -f qcow2 a.qcow2 -- qemu-img rebase -f qcow2 -b '' over.qcow2
+bash with -r -f qcow2 a.qcow2 -- bash -c 'qemu-img create -f qcow2 -F raw -b nbd:unix:$PWD/s over.qcow2; qemu-img info --backing-chain over.qcow2; qemu-img map --output=json over.qcow2; qemu-img convert -O raw over.qcow2 flat.raw; qemu-img rebase -f qcow2 -b "" over.qcow2'
 == names that lead nowhere
 for n in nbd: nbd:unix: nbd:/ nbd:localhost nbd:localhost:abc nbd:localhost:1 nbd:localhost:1:exportname= nbd:localhost:1:exportname=a:b nbd:unix:/no:exportname= nbd:unix:/no:exportname=q nbd:unix:/no:x=y nbd:[::1]:1; do qemu-img info $n; done
 for n in nbd:// nbd:///x nbd://:5/x nbd://localhost:1 nbd://localhost:1/x#y nbd://localhost:1/x?y=z nbd://localhost:99999 nbd://h?socket=/x nbd+tcp://localhost:1/x nbd+tls://x; do qemu-img info $n; done
 for n in 'nbd+unix:///x?socket=/no' 'nbd+unix://h/x?socket=/no' 'nbd+unix:///x?Socket=/no' 'nbd+unix:///x?a=b&socket=/no' 'nbd+unix:///x?socket=/no;a' 'nbd+unix:///?socket='; do qemu-img info "$n"; done
 for o in '' ,server.type=unix ,server.type=inet ,server.type=inet,server.host=localhost ,server.type=foo ,server.type=unix,server.path=/x,server.foo=1 ,server.type=inet,server.host=localhost,server.port=1 ,path=/x,host=h ,port=5 ,host=localhost ,server.type=unix,server.path=/x,host=h ,path=/x,tls-creds=x ,path=/x,reconnect-delay=x ,path=/no,foo=1 ,filename=nbd:localhost:1; do qemu-img info --image-opts driver=nbd$o; done
-bash with -x n -r -f raw odd.raw -- qemu-img info nbd:unix:$PWD/s
-bash with -x n -r -f raw odd.raw -- qemu-img info nbd:unix:$PWD/s:exportname=m
-qemu-img info nbd://-oProxyCommand=x/
-~ stderr: a host name that other programs take for an option is refused
 "#;
 
 #[test]
@@ -169,11 +140,11 @@ fn servers_of_all_sorts_keep_what_is_written() {
         "qemu-nbd -t -e 8 -k SOCKET -f raw disk --detect-zeroes=on",
         "nbdkit -f -U SOCKET file disk",
         "nbdkit -f -U SOCKET --no-sr file disk",
-        "nbdkit -f -o -U SOCKET file disk",
         "nbdkit -f --mask-handshake=0 -U SOCKET file disk",
         "nbdkit -f -U SOCKET --filter=nozero --filter=noextents file disk",
         "nbdkit -f -U SOCKET --filter=blocksize-policy file disk blocksize-minimum=512 blocksize-maximum=64K blocksize-error-policy=error",
-        "nbdkit -f -U SOCKET --filter=fua --filter=multi-conn file disk fuamode=emulate multi-conn-mode=disable",
+        "nbdkit -f -U SOCKET --filter=fua file disk fuamode=emulate",
+        "nbdkit -f -U SOCKET --filter=multi-conn file disk multi-conn-mode=disable",
     ] {
         let directory = tempfile::tempdir().unwrap();
         let disk = std::fs::File::create(directory.path().join("disk")).unwrap();

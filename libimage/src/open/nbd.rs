@@ -67,12 +67,6 @@ impl Opening<'_> {
         if let Some(bitmap) = text(options, "x-dirty-bitmap") {
             nbd.context = Some(bitmap);
         }
-        if let Some((key, _)) =
-            options.iter().find(|(key, _)| *key != "backing" && !key.starts_with("backing."))
-        {
-            // Told before a server is troubled.
-            return Err(Error::Invalid(format!("Block protocol 'nbd' doesn't support the option '{key}'")));
-        }
         let block = Arc::new(Nbd::open(nbd)?);
         Ok(Image::new(Driver::Nbd, Contents::Plain(block), described))
     }
@@ -131,9 +125,10 @@ fn address(name: &OsStr) -> Result<Address> {
         _ => wrong(),
     })?;
     // A host where there has to be one, and none where there is a socket, whatever others make of it.
-    let has_host = text
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(['/', ':', '?', '#']));
+    let place =
+        text.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(""));
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let has_host = !place.is_empty() && !place.starts_with(':');
     let is_complete = is_old || has_host != matches!(address.target, Target::Unix(_));
     if !address.unknown.is_empty() || !is_complete {
         return Err(wrong());

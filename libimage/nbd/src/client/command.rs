@@ -5,12 +5,13 @@
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,6 +31,9 @@ LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
 
 /// How long a server may take to end before it is made to.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The servers that run: process and directory.
+static RUNNING: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
 
 /// A running server, which is ended when this is dropped.
 pub struct Server {
@@ -53,7 +57,10 @@ impl Server {
         let path = directory.join("sock");
         let spawned = UnixListener::bind(&path).and_then(|listener| spawn(listener, command));
         match spawned {
-            Ok(process) => Ok(Server { process, directory, target: Target::Unix(path) }),
+            Ok(process) => {
+                running().push((process.id(), directory.clone()));
+                Ok(Server { process, directory, target: Target::Unix(path) })
+            }
             Err(error) => {
                 remove(&directory);
                 Err(failed(error))
@@ -66,9 +73,27 @@ impl Server {
         &self.target
     }
 
+    /// Ends all servers without waiting for them: for a program that is about to end in an unusual way.
+    pub fn end_all() {
+        for (process, directory) in running().drain(..) {
+            terminate(process);
+            remove(&directory);
+        }
+    }
+
     /// Its process, for who wants to know when it ends.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+}
+
+fn running() -> MutexGuard<'static, Vec<(u32, PathBuf)>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn terminate(process: u32) {
+    if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
     }
 }
 
@@ -84,7 +109,9 @@ fn spawn(listener: UnixListener, command: &[OsString]) -> io::Result<Child> {
     };
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(SHELL).arg("sh").arg(number).args(command);
-    shell.stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+    shell.stdin(Stdio::from(OwnedFd::from(listener)));
+    // What it has to say is none of the data that this program may be writing.
+    shell.stdout(Stdio::from(std::io::stderr().as_fd().try_clone_to_owned()?));
     shell.spawn()
 }
 
@@ -108,9 +135,13 @@ fn remove(directory: &PathBuf) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        let id = self.process.id();
+        // Whoever takes it off the list ends it.
+        let mut all = running();
+        let Some(index) = all.iter().position(|(process, _)| *process == id) else { return };
+        all.swap_remove(index);
+        drop(all);
+        terminate(id);
         let start = Instant::now();
         while matches!(self.process.try_wait(), Ok(None)) {
             if start.elapsed() > PATIENCE {

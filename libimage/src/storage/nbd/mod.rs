@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nbd_protocol::client::{self, Server, Target, ZeroOptions};
 use nbd_protocol::tls;
-use nbd_protocol::wire::Flags;
+use nbd_protocol::wire::{Errno, Flags};
 
 use crate::block::{Block, Extent, Limits, Preallocation, Zero, check_range};
 use crate::error::{Error, Result, describe};
@@ -184,8 +184,7 @@ impl Nbd {
                 ZeroOptions { keep_allocated: how == Zero::KeepAllocated, ..ZeroOptions::default() };
             let zeroed = self.links.run(|connection| connection.write_zeroes(range.start, length, options));
             match zeroed {
-                Err(client::Error::Server { errno, .. }) if errno.0 == nbd_protocol::wire::Errno::ENOTSUP => {
-                }
+                Err(client::Error::Server { errno, .. }) if is_unknown(errno.0) => {}
                 other => return other.map_err(self.failed("write to", range.start)),
             }
         }
@@ -199,6 +198,11 @@ impl Nbd {
         }
         Ok(())
     }
+}
+
+/// The server cannot do it; some say so only when they are asked, and not all of them with the right word.
+fn is_unknown(errno: Errno) -> bool {
+    errno == Errno::ENOTSUP || errno == Errno::EINVAL
 }
 
 /// Why an export could not be opened, in one sentence.
@@ -285,8 +289,7 @@ impl Block for Nbd {
                 self.links.run(|connection| connection.trim(part.start, part.end - part.start, false));
             match trimmed {
                 // A hint, and not taken.
-                Err(client::Error::Server { errno, .. }) if errno.0 == nbd_protocol::wire::Errno::ENOTSUP => {
-                }
+                Err(client::Error::Server { errno, .. }) if is_unknown(errno.0) => {}
                 other => other.map_err(self.failed("discard from", part.start))?,
             }
         }
@@ -326,7 +329,9 @@ impl Block for Nbd {
             }
         })?;
         let (hole, zero) = (status.flags & 1 != 0, status.flags & 2 != 0);
-        Ok(Extent { data: !hole, zero, present: !hole || zero, ..Extent::data(status.length, range.start) })
+        let present = !hole || zero;
+        let offset = present.then_some(range.start);
+        Ok(Extent { data: !hole, zero, present, offset, ..Extent::data(status.length, range.start) })
     }
 
     fn limits(&self) -> Limits {

@@ -12,6 +12,10 @@ use anyhow::{Result, anyhow, bail};
 use cli::getopt::{Name, Opt, opt, optional, ours};
 use libimage::format::Format;
 use libimage::units::scan_size;
+use nbd_protocol::client::Server;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::arguments::{Command, HELP, Usage, VERSION, Words, string};
 
@@ -171,9 +175,21 @@ fn run(words: Words) -> Result<ExitCode> {
     let Some((source, destination)) = ends::split(&operands) else {
         return Err(Usage::error(&COMMAND, "A source and a destination are needed"));
     };
-    cli::interrupt::watch();
+    end_servers_with_us()?;
     match run::run(&source, &destination, &options) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(run::in_peers_words(error)),
     }
+}
+
+/// A signal ends the copy at once, and the servers that were started for it.
+fn end_servers_with_us() -> Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            Server::end_all();
+            let _ = emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
 }

@@ -87,8 +87,4 @@ impl Progress for Shown {
             }
         }
     }
-
-    fn is_cancelled(&self) -> bool {
-        cli::interrupt::requested()
-    }
 }

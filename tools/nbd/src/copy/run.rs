@@ -172,9 +172,6 @@ fn to_stream(
         Ok(bytes)
     };
     let take = |bytes: Vec<u8>| {
-        if progress.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
         out.write_all(&bytes).map_err(|error| Error::io("write to", name, error))?;
         progress.advance(bytes.len() as u64);
         Ok(())

@@ -20,9 +20,6 @@ pub(super) fn copy(input: &mut File, name: &str, destination: &Opened, options: 
     let mut buffer = vec![0; options.request_size];
     let mut at = 0u64;
     loop {
-        if cli::interrupt::requested() {
-            return Err(Error::Cancelled.into());
-        }
         let length = fill(input, &mut buffer).map_err(|error| Error::io_at("read", name, at, error))?;
         let bytes = buffer.get(..length).unwrap_or_default();
         if bytes.is_empty() {
