@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,11 +34,13 @@ struct Size {
     alignments: BTreeMap<u32, u64>,
 }
 
-/// What was counted; several devices may share it. The last one that is given up writes it.
+/// What was counted; several devices may share it. It is written at the end, when the last one is given up at the
+/// latest.
 pub struct Stats {
     file: Mutex<File>,
     threshold: u32,
     began: Instant,
+    written: AtomicBool,
     counts: [Mutex<Count>; Kind::ALL.len()],
 }
 
@@ -53,7 +56,13 @@ impl Stats {
         let file =
             options.open(path).map_err(|source| Error::io("open", path.display().to_string(), source))?;
         let counts = Default::default();
-        Ok(Stats { file: Mutex::new(file), threshold, began: Instant::now(), counts })
+        Ok(Stats {
+            file: Mutex::new(file),
+            threshold,
+            began: Instant::now(),
+            written: AtomicBool::new(false),
+            counts,
+        })
     }
 
     fn add(&self, call: &Call, time: Duration) {
@@ -147,10 +156,19 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// Writes what was counted, unless that was done before.
+    pub fn write(&self) {
+        if !self.written.swap(true, Ordering::AcqRel) {
+            let report = self.report(self.began.elapsed());
+            let _ = lock(&self.file).write_all(report.as_bytes());
+        }
+    }
+}
+
 impl Drop for Stats {
     fn drop(&mut self) {
-        let report = self.report(self.began.elapsed());
-        let _ = lock(&self.file).write_all(report.as_bytes());
+        self.write();
     }
 }
 

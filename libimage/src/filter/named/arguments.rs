@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Withheld;
+use super::{AtEnd, Withheld};
 use crate::error::{Error, Result};
 use crate::filter::switch::Switch;
 use crate::units;
@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     pairs: Vec<(String, String)>,
     /// What these parameters want a server not to offer.
     pub(super) withheld: Withheld,
+    /// What is to be done when all is over.
+    pub(super) at_end: Option<AtEnd>,
 }
 
 fn invalid<T>(text: String) -> Result<T> {
@@ -112,7 +114,7 @@ fn parse_probability(key: &str, text: &str) -> Result<f64> {
 
 impl Arguments {
     pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
-        Arguments { pairs, withheld: Withheld::default() }
+        Arguments { pairs, withheld: Withheld::default(), at_end: None }
     }
 
     /// All values of a key, in their order.
@@ -202,10 +204,10 @@ impl Arguments {
     }
 
     /// Refuses what is left.
-    pub(super) fn finish(self) -> Result<Withheld> {
+    pub(super) fn finish(&self) -> Result<()> {
         match self.pairs.first() {
             Some((key, _)) => invalid(format!("unknown parameter '{key}'")),
-            None => Ok(self.withheld),
+            None => Ok(()),
         }
     }
 }

@@ -429,6 +429,8 @@ pub(super) fn counted(arguments: &mut Arguments) -> Result<Make> {
     };
     let append = arguments.boolean("statsappend")?.unwrap_or(false);
     let counts = Arc::new(Stats::new(&path, append, threshold)?);
+    let written = Arc::clone(&counts);
+    arguments.at_end = Some(Box::new(move || written.write()));
     over(move |below| Ok(stats(below, Arc::clone(&counts))))
 }
 

@@ -22,6 +22,8 @@ use crate::spec::split_commas;
 
 type Apply = dyn Fn(Arc<dyn Block>) -> Result<Arc<dyn Block>> + Send + Sync;
 
+type AtEnd = Box<dyn Fn() + Send + Sync>;
+
 /// How a filter gets its device.
 enum Make {
     /// It lies over another one.
@@ -65,6 +67,7 @@ pub struct Named {
     kind: &'static Kind,
     make: Make,
     withheld: Withheld,
+    at_end: Option<AtEnd>,
 }
 
 impl Named {
@@ -81,12 +84,12 @@ impl Named {
             )));
         };
         let mut arguments = Arguments::new(parameters);
-        let made = (kind.make)(&mut arguments).and_then(|make| Ok((make, arguments.finish()?)));
-        let (make, withheld) = made.map_err(|error| match error {
+        let made = (kind.make)(&mut arguments).and_then(|make| arguments.finish().map(|()| make));
+        let make = made.map_err(|error| match error {
             Error::Invalid(text) => Error::Invalid(format!("Filter '{name}': {text}")),
             other => other.context(format!("Could not use the filter '{name}'")),
         })?;
-        Ok(Named { kind, make, withheld })
+        Ok(Named { kind, make, withheld: arguments.withheld, at_end: arguments.at_end })
     }
 
     /// Understands `NAME[,key=value...]`.
@@ -183,6 +186,12 @@ impl Stack {
     /// What a server must not offer.
     pub fn withheld(&self) -> Withheld {
         self.filters.iter().fold(Withheld::default(), |all, filter| all.and(filter.withheld))
+    }
+
+    /// Does what is to be done at the end, such as to write statistics: for a server that ends without giving up what
+    /// it opened. Where that is given up, it happens by itself.
+    pub fn finish(&self) {
+        self.filters.iter().filter_map(|filter| filter.at_end.as_ref()).for_each(|at_end| at_end());
     }
 
     /// Opens what lies below, with all filters over it.

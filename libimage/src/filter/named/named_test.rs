@@ -143,6 +143,20 @@ fn a_server_is_told_what_not_to_offer() {
 }
 
 #[test]
+fn statistics_are_written_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("stats");
+    let stack = stack(&[&format!("stats,statsfile={}", path.display())]);
+    let opened = stack.open(&open(4096)).unwrap();
+    model::all(&*opened);
+    stack.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("read: 1 ops"), "{text}");
+    drop((opened, stack));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
 fn parameters_are_found_by_their_names() {
     let kind = |name| KINDS.iter().find(|kind| kind.name == name).unwrap();
     for (name, keys) in [
