@@ -1,9 +1,9 @@
-//! `img` beside `qemu-img`: the same command lines in twin directories, and everything compared.
+//! `img` beside `qemu-img`, and `nbd` beside `nbdinfo` and `nbddump`: the same command lines in twin directories, and everything compared.
 //!
 //! A table of cases is text. `== name` begins a case; `! command` prepares both directories with the real
-//! qemu-img, and `!! command` prepares them for every case that begins below it (until the next such line; a
-//! bare `!!` ends it); every other line is run by the shell in both, once with the real qemu-img and once with ours
-//! under the same name, and must give the same exit status, output, messages and images. A line
+//! programs, and `!! command` prepares them for every case that begins below it (until the next such line; a
+//! bare `!!` ends it); every other line is run by the shell in both, once with the real programs and once with ours
+//! under the same names, and must give the same exit status, output, messages and images. A line
 //! `~ WHAT: reason` after a command says that WHAT (status, stdout, stderr, images) differs on purpose; it is
 //! an error if it does not differ after all, so the list of differences stays true. `~? WHAT: reason` is for
 //! what differs only on some systems.
@@ -56,7 +56,7 @@ pub fn compare(table: &str) -> Result<()> {
     Ok(())
 }
 
-/// The two programs, each in a directory where it is called `qemu-img`.
+/// Our programs, in a directory where they have the names of the real ones.
 struct Peers {
     directory: tempfile::TempDir,
     ours: PathBuf,
@@ -68,7 +68,12 @@ impl Peers {
     fn new() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let ours = directory.path().to_owned();
-        std::os::unix::fs::symlink(program("img"), ours.join("qemu-img"))?;
+        let img = program("img");
+        std::os::unix::fs::symlink(&img, ours.join("qemu-img"))?;
+        // Whoever needs it finds out that it is not built.
+        for name in ["nbdinfo", "nbddump"] {
+            std::os::unix::fs::symlink(img.with_file_name("nbd"), ours.join(name))?;
+        }
         Ok(Peers { directory, ours, prepared: Mutex::default() })
     }
 

@@ -95,7 +95,11 @@ pub(super) fn identity(directory: &Path, role: &str) -> Result<Identity, SetupEr
     let path = directory.join(format!("{role}-key.pem"));
     let key = objects::<PrivateKeyDer<'_>>(&path, "private key in the clear")?;
     let certificates = objects(&directory.join(format!("{role}-cert.pem")), "certificate")?;
-    let key = key.into_iter().next().ok_or(SetupError::Empty { path, what: "private key in the clear" })?;
+    let key = key
+        .into_iter()
+        .next()
+        .map(whole_key)
+        .ok_or(SetupError::Empty { path, what: "private key in the clear" })?;
     Ok((certificates, key))
 }
 
@@ -106,4 +110,77 @@ pub(super) fn client_identity(directory: &Path) -> Result<Option<Identity>, Setu
         return Ok(None);
     }
     identity(directory, "client").map(Some)
+}
+
+/// GnuTLS writes the number that is the private key of an elliptic curve with as many bytes as it needs for a signed
+/// number; the form (RFC 5915) wants as many as the curve has.
+fn whole_key(key: PrivateKeyDer<'static>) -> PrivateKeyDer<'static> {
+    match &key {
+        PrivateKeyDer::Sec1(bytes) => match padded(bytes.secret_sec1_der()) {
+            Some(bytes) => PrivateKeyDer::Sec1(bytes.into()),
+            None => key,
+        },
+        _ => key,
+    }
+}
+
+/// The key in `der` with a number of the right length; nothing if it is of another form.
+fn padded(der: &[u8]) -> Option<Vec<u8>> {
+    const CURVES: [(&[u8], usize); 2] =
+        [(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], 32), (&[0x2b, 0x81, 4, 0, 0x22], 48)];
+    let body = match der {
+        [0x30, length, body @ ..] if *length < 0x80 => body,
+        [0x30, 0x81, _, body @ ..] => body,
+        _ => return None,
+    };
+    let (length, rest) = body.strip_prefix(&[2, 1, 1, 4])?.split_first()?;
+    let (number, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (_, width) = CURVES.iter().find(|(name, _)| {
+        let at = rest.get(4..4 + name.len());
+        rest.first() == Some(&0xa0) && at == Some(*name)
+    })?;
+    let zeroes = number.iter().take_while(|byte| **byte == 0).count();
+    let digits = number.get(zeroes..)?;
+    let mut body = vec![2, 1, 1, 4, u8::try_from(*width).ok()?];
+    body.resize(5 + width.checked_sub(digits.len())?, 0);
+    body.extend_from_slice(digits);
+    body.extend_from_slice(rest);
+    let length = u8::try_from(body.len()).ok()?;
+    let mut out = vec![0x30];
+    if length >= 0x80 {
+        out.push(0x81);
+    }
+    out.push(length);
+    out.append(&mut body);
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::padded;
+
+    #[test]
+    fn numbers_of_curves_get_their_length() {
+        let key = |number: &[u8], width: usize| {
+            let curve: &[u8] = match width {
+                32 => &[0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+                _ => &[0xa0, 7, 6, 5, 0x2b, 0x81, 4, 0, 0x22],
+            };
+            let length = u8::try_from(number.len()).unwrap_or(0);
+            let body = [&[2, 1, 1, 4, length], number, curve, &[0xa1, 68, 3, 66], &[7; 66]].concat();
+            let length = u8::try_from(body.len()).unwrap_or(0);
+            [if length < 0x80 { &[0x30][..] } else { &[0x30, 0x81] }, &[length], &body].concat()
+        };
+        for width in [32, 48] {
+            let right = key(&vec![0xff; width], width);
+            assert_eq!(padded(&key(&[&[0][..], &vec![0xff; width]].concat(), width)), Some(right.clone()));
+            assert_eq!(padded(&right), Some(right.clone()));
+            let short = [&[0, 0][..], &vec![9; width - 2]].concat();
+            assert_eq!(padded(&key(&vec![9; width - 2], width)), Some(key(&short, width)));
+            assert_eq!(padded(&key(&vec![9; width + 1], width)), None);
+            for end in 0..20 {
+                assert_eq!(padded(&right[..end]), None);
+            }
+        }
+    }
 }

@@ -41,7 +41,9 @@ impl Session {
         let mut pipe = Pipe(wire);
         for _ in 0..MAX_ROUNDS {
             while connection.wants_write() {
-                connection.write_tls(&mut pipe)?;
+                if let Err(error) = connection.write_tls(&mut pipe) {
+                    return Err(last_word(&mut connection, &mut pipe).unwrap_or(error));
+                }
             }
             if !connection.is_handshaking() {
                 return Ok(Session {
@@ -63,6 +65,16 @@ impl Session {
         }
         Err(broken("TLS: the peer's handshake does not end"))
     }
+}
+
+/// Why the peer does not listen any more, if it said so before it left.
+fn last_word(connection: &mut Connection, pipe: &mut Pipe<'_>) -> Option<io::Error> {
+    while connection.read_tls(pipe).ok()? > 0 {
+        if let Err(error) = connection.process_new_packets() {
+            return Some(failed(&error));
+        }
+    }
+    None
 }
 
 fn failed(error: &rustls::Error) -> io::Error {

@@ -1,7 +1,7 @@
 //! What can be found out about one export.
 
 use anyhow::Result;
-use nbd_protocol::client::{BlockSizes, Connection, ExportInfo, Greeting, Negotiated};
+use nbd_protocol::client::{BlockSizes, Connection, ExportInfo, Greeting, Handshake, Negotiated};
 use nbd_protocol::wire::Flags;
 
 use super::content;
@@ -24,7 +24,7 @@ impl Details {
     fn new(name: &str, info: &ExportInfo, negotiated: &Negotiated) -> Self {
         Details {
             name: name.to_owned(),
-            description: info.description.clone(),
+            description: info.description.clone().filter(|text| !text.is_empty()),
             size: info.size,
             content: None,
             uri: None,
@@ -54,53 +54,67 @@ impl Details {
     }
 }
 
-/// Asks the server at the other end of `greeting` about the export `name`, and looks into it if `look`.
+/// What the server tells of the export `name` while none is chosen; nothing if it does not have it, or does not answer
+/// such questions.
+pub(super) fn told(handshake: &mut Handshake, origin: &Origin, name: &str) -> Option<Details> {
+    let mut info = handshake.info(name).ok()?;
+    let mut contexts = Vec::new();
+    if handshake.negotiated().structured {
+        // Not every server tells; there is nothing to show then.
+        contexts = handshake.list_contexts(name, &[]).unwrap_or_default();
+    }
+    let contexts: Vec<_> = contexts.into_iter().map(|context| context.name).collect();
+    // Some have features that only count together with contexts.
+    if handshake.negotiated().extended
+        && !contexts.is_empty()
+        && handshake.set_contexts(name, &contexts).is_ok()
+    {
+        info = handshake.info(name).unwrap_or(info);
+    }
+    let mut details = Details::new(name, &info, handshake.negotiated());
+    details.contexts = contexts;
+    details.uri = uri_of(origin, name);
+    Some(details)
+}
+
+/// Asks the server at the other end of `greeting` about the export `name`, and looks into it if `look`. If it was
+/// `asked` before without an answer, it has to open the export at once.
 pub(super) fn of_export(
     greeting: With<Greeting>,
     origin: &Origin,
     name: &str,
-    description: Option<&String>,
     look: bool,
+    asked: bool,
 ) -> Result<Details> {
-    // Kept to the end: the server lives as long.
-    let With { it: greeting, server } = greeting;
-    let (mut details, connection) = match greeting {
-        Greeting::Oldstyle(connection) => {
-            (Details::new("", connection.info(), connection.negotiated()), Some(*connection))
-        }
+    // The server, if it is ours, is kept to the end.
+    let With { it: greeting, server: _server } = greeting;
+    let (details, connection) = match greeting {
+        Greeting::Oldstyle(connection) => (None, *connection),
         Greeting::Newstyle(mut handshake) => {
-            let info = handshake.info(name).ok();
-            let mut contexts = Vec::new();
-            if info.is_some() && handshake.negotiated().structured {
-                // Not every server tells; there is nothing to show then.
-                contexts = handshake.list_contexts(name, &[]).unwrap_or_default();
-            }
-            let negotiated = handshake.negotiated().clone();
-            let (info, connection) = match info {
-                Some(info) if !look => {
+            let details = if asked { None } else { told(&mut handshake, origin, name) };
+            if let Some(details) = details {
+                if !look {
                     handshake.abort();
-                    (info, None)
+                    return Ok(details);
                 }
-                _ => {
-                    let connection = handshake.go(name);
-                    let connection =
-                        connection.map_err(|error| Complaint::of_option("nbd_opt_go", "opt_go", &error))?;
-                    (connection.info().clone(), Some(connection))
-                }
-            };
-            let mut details = Details::new(name, &info, &negotiated);
-            details.contexts = contexts.into_iter().map(|context| context.name).collect();
-            (details, connection)
+                (Some(details), choose(handshake, name)?)
+            } else {
+                (None, choose(handshake, name)?)
+            }
         }
     };
-    if let Some(description) = description {
-        details.description = Some(description.clone());
-    }
-    details.description = details.description.filter(|text| !text.is_empty());
-    details.uri = uri_of(origin, &details.name);
-    if let Some(connection) = connection.filter(|_| look) {
+    let mut details = details.unwrap_or_else(|| {
+        let name = if connection.negotiated().oldstyle { "" } else { name };
+        let uri = uri_of(origin, name);
+        Details { uri, ..Details::new(name, connection.info(), connection.negotiated()) }
+    });
+    if look {
         details.content = content::of(&connection);
     }
-    drop(server);
     Ok(details)
+}
+
+fn choose(handshake: Handshake, name: &str) -> Result<Connection> {
+    let connection = handshake.go(name);
+    Ok(connection.map_err(|error| Complaint::of_option("nbd_opt_go", "opt_go", &error))?)
 }

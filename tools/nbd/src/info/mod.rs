@@ -202,7 +202,7 @@ fn export(origin: &Origin, options: &Options) -> Result<ExitCode> {
         Greeting::Newstyle(handshake) => handshake.negotiated().clone(),
         Greeting::Oldstyle(connection) => connection.negotiated().clone(),
     };
-    let found = details::of_export(greeting, origin, origin.export(), None, options.content.unwrap_or(true));
+    let found = details::of_export(greeting, origin, origin.export(), options.content.unwrap_or(true), false);
     let code = if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     let found = found.map_err(|error| complain(&error, origin.export(), true));
     let exports: Vec<_> = found.into_iter().collect();
@@ -216,32 +216,33 @@ fn export(origin: &Origin, options: &Options) -> Result<ExitCode> {
 
 /// Everything about all exports.
 fn list(origin: &Origin, options: &Options) -> Result<ExitCode> {
-    let mut greeting = greet(origin)?;
+    // Kept to the end if it is ours.
+    let With { it: greeting, server: _server } = greet(origin)?;
     let refused = |text: &str| Err(Complaint::new("nbd_opt_list", text).into());
-    let listed = match &mut greeting.it {
+    let mut handshake = match greeting {
         Greeting::Oldstyle(_) => {
             return refused("invalid state: READY: the handle must be negotiating: Invalid argument");
         }
         Greeting::Newstyle(handshake) if !handshake.negotiated().fixed => {
             return refused("server is not using fixed newstyle protocol: Operation not supported");
         }
-        Greeting::Newstyle(handshake) => {
-            let listed = handshake.list();
-            let listed = listed.map_err(|error| Complaint::of_option("nbd_opt_list", "list", &error))?;
-            handshake.abort();
-            (listed, handshake.negotiated().clone())
-        }
+        Greeting::Newstyle(handshake) => handshake,
     };
-    drop(greeting);
-    let (listed, negotiated) = listed;
+    let listed = handshake.list().map_err(|error| Complaint::of_option("nbd_opt_list", "list", &error))?;
+    let negotiated = handshake.negotiated().clone();
+    let look = options.content.unwrap_or(false);
     let mut code = ExitCode::SUCCESS;
     let mut exports = Vec::new();
     for one in &listed {
-        // What was found out about one export must not colour the next one.
-        let found = greet(origin).and_then(|greeting| {
-            let description = Some(&one.description).filter(|text| !text.is_empty());
-            details::of_export(greeting, origin, &one.name, description, options.content.unwrap_or(false))
-        });
+        let told = if look { None } else { details::told(&mut handshake, origin, &one.name) };
+        let found = match told {
+            Some(details) => Ok(details),
+            // An export can be chosen once in a connection.
+            None => greet(origin)
+                .and_then(|greeting| details::of_export(greeting, origin, &one.name, look, !look)),
+        };
+        let description = Some(one.description.clone()).filter(|text| !text.is_empty());
+        let found = found.map(|details| Details { description, ..details });
         match found {
             Ok(details) => exports.push(details),
             Err(error) => {
@@ -250,6 +251,7 @@ fn list(origin: &Origin, options: &Options) -> Result<ExitCode> {
             }
         }
     }
+    handshake.abort();
     let out = match options.json {
         true => json::whole(&negotiated, &exports, listed.len(), true),
         false => text::whole(&negotiated, &exports, options.colours),

@@ -6,14 +6,16 @@ use anyhow::{Result, anyhow};
 use nbd_protocol::wire::Flags;
 
 use super::details::Details;
-use crate::origin::Origin;
+use crate::origin::{Origin, is_extended};
 
 /// The exit code that says no.
 const NO: u8 = 2;
 
 /// Answers the question `about`.
 pub(super) fn answer(origin: &Origin, about: &str, negated: bool) -> Result<ExitCode> {
-    let connection = origin.connect(&[])?;
+    // Some features only count together with contexts.
+    let contexts: &[&str] = if is_extended() { &[super::map::ALLOCATION] } else { &[] };
+    let connection = origin.connect(contexts)?;
     let details = Details::of_connection(&connection.it);
     let has = |flag| details.flags.has(flag);
     // Words are put together in several ways, but with blanks only for some.

@@ -297,15 +297,25 @@ impl<'a> Handshake<'a> {
         Ok(SharedKey::new(self.incoming, self.outgoing))
     }
 
-    /// Tells the peer why there will be no connection.
+    /// Tells the peer why there will be no connection; or finds out why from the peer.
     fn give_up(&mut self, error: io::Error) -> io::Error {
-        if let Some(Alert(reason)) = Alert::of(&error) {
-            let mut out = Vec::new();
-            if self.outgoing.seal(content::ALERT, &[2, reason], &mut out).is_ok() {
-                self.wire.try_write(&out);
+        match Alert::of(&error) {
+            Some(Alert(reason)) => {
+                let mut out = Vec::new();
+                if self.outgoing.seal(content::ALERT, &[2, reason], &mut out).is_ok() {
+                    self.wire.try_write(&out);
+                }
+                error
             }
+            // It may have said something before it left.
+            None if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                match self.more() {
+                    Err(last) if last.kind() == io::ErrorKind::InvalidData => last,
+                    _ => error,
+                }
+            }
+            None => error,
         }
-        error
     }
 }
 
