@@ -98,28 +98,6 @@ const SCENARIOS: &[(&str, u32, Scenario)] = &[
         }
         Ok(())
     }),
-    ("simple answers", 3, |raw| {
-        raw.option(GO, &named(b"", &[]))?;
-        requests(raw, false)
-    }),
-    ("answers in chunks", 3, |raw| {
-        raw.option(STRUCTURED, b"")?;
-        raw.option(SET_META, &queries("", &[BASE, DEPTH, MARKS]))?;
-        raw.option(GO, &named(b"", &[0, 1, 2, 3]))?;
-        requests(raw, false)
-    }),
-    ("long answers", 3, |raw| {
-        raw.option(EXTENDED, b"")?;
-        raw.option(SET_META, &queries("", &[MARKS, BASE, DEPTH]))?;
-        raw.option(GO, &named(b"", &[3]))?;
-        requests(raw, true)
-    }),
-    ("contexts of another export", 3, |raw| {
-        raw.option(STRUCTURED, b"")?;
-        raw.option(SET_META, &queries("nope", &[BASE]))?;
-        raw.option(GO, &named(b"", &[]))?;
-        raw.request((7, 0, 0, 512), b"")
-    }),
     ("chosen contexts", 3, |raw| {
         raw.option(EXTENDED, b"")?;
         raw.option(SET_META, &queries("", &[BASE, DEPTH]))?;
@@ -148,6 +126,28 @@ const SCENARIOS: &[(&str, u32, Scenario)] = &[
             raw.request((command, 32, 0, 4), b"abcd")?;
         }
         raw.request((0, 0, 0, 16), b"")
+    }),
+    ("simple answers", 3, |raw| {
+        raw.option(GO, &named(b"", &[]))?;
+        requests(raw, false)
+    }),
+    ("answers in chunks", 3, |raw| {
+        raw.option(STRUCTURED, b"")?;
+        raw.option(SET_META, &queries("", &[BASE, DEPTH, MARKS]))?;
+        raw.option(GO, &named(b"", &[0, 1, 2, 3]))?;
+        requests(raw, false)
+    }),
+    ("long answers", 3, |raw| {
+        raw.option(EXTENDED, b"")?;
+        raw.option(SET_META, &queries("", &[MARKS, BASE, DEPTH]))?;
+        raw.option(GO, &named(b"", &[3]))?;
+        requests(raw, true)
+    }),
+    ("contexts of another export", 3, |raw| {
+        raw.option(STRUCTURED, b"")?;
+        raw.option(SET_META, &queries("nope", &[BASE]))?;
+        raw.option(GO, &named(b"", &[]))?;
+        raw.request((7, 0, 0, 512), b"")
     }),
     ("an export that is not there, and one that is", 3, |raw| {
         raw.option(GO, &named(b"nope", &[]))?;

@@ -50,6 +50,8 @@ impl Raw {
         let end = match self.stream.read(&mut byte) {
             Ok(0) => "end".to_owned(),
             Ok(_) => "more".to_owned(),
+            // What was sent was not all read.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => "end".to_owned(),
             Err(error) => format!("{:?}", error.kind()),
         };
         self.heard.push(end);
