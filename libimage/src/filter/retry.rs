@@ -78,7 +78,8 @@ impl Retry {
         }
         // The old one may hold what the new one needs.
         opened.device = None;
-        let device = open(self.refusing.load(Ordering::Relaxed))?;
+        let again = |error| Error::io("open again", &self.name, io::Error::other(error));
+        let device = open(self.refusing.load(Ordering::Relaxed)).map_err(again)?;
         if device.size() != self.size {
             return Err(Error::unsupported(&self.name, "its size is another one since it was opened again"));
         }

@@ -4,14 +4,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use libimage::filter::named::Stack;
 use libimage::format::qcow2::{DirtyBits, Qcow2};
 use libimage::open::Image;
 use libimage::{Block, Error, Zero};
 use nbd_protocol::server::{BlockSizes, Export, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
 use nbd_protocol::wire::Flags;
-
-/// Bytes that are read at once to have them in memory.
-const CACHE_PIECE: u64 = 1024 * 1024;
 
 /// What a metadata context tells.
 pub(super) enum Context {
@@ -63,6 +61,8 @@ pub(super) struct BlockExport {
     pub(super) may_wait: bool,
     /// Keeps the files of the image open, and locked, unless somebody else does.
     pub(super) _image: Option<Image>,
+    /// What the block goes through; some write a report at the end.
+    pub(super) filters: Stack,
 }
 
 impl BlockExport {
@@ -158,15 +158,7 @@ impl Export for BlockExport {
     }
 
     fn cache(&self, range: Range<u64>) -> io::Result<()> {
-        let mut piece = vec![0; usize::try_from(CACHE_PIECE.min(range.end - range.start)).unwrap_or(0)];
-        let mut at = range.start;
-        while at < range.end {
-            let length = (range.end - at).min(CACHE_PIECE);
-            let part = piece.get_mut(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
-            answer(self.block.read_at(part, at))?;
-            at += length;
-        }
-        Ok(())
+        answer(self.block.prefetch(range))
     }
 
     fn flush(&self) -> io::Result<()> {

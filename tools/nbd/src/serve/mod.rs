@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cli::background::{self, Background};
 use libimage::Block;
+use libimage::filter::named::Stack;
 use libimage::spec::Objects;
 use nbd_protocol::server::{Export, Exports, Mode, Terms};
 use nbd_protocol::stream::Stream;
@@ -79,6 +80,7 @@ pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
         refuses_fast_zeroes: false,
         may_wait: false,
         _image: None,
+        filters: Stack::new(Vec::new()),
     })
 }
 
@@ -132,8 +134,10 @@ fn serve(plan: &Plan, objects: &Arc<Objects>, background: Option<Background>) ->
     drop(listeners);
     house.stop();
     house.wait_for_clients();
-    for export in catalogue.all().filter(|export| !export.read_only) {
-        export.block.flush()?;
+    for export in catalogue.all() {
+        let flushed = if export.read_only { Ok(()) } else { export.block.flush() };
+        export.filters.finish();
+        flushed?;
     }
     Ok(companion.map_or(ExitCode::SUCCESS, |thread| thread.join().unwrap_or(ExitCode::FAILURE)))
 }

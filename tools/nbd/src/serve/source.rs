@@ -59,7 +59,9 @@ pub(super) fn open(plan: &ExportPlan, objects: &Arc<Objects>) -> Result<BlockExp
         refuses_fast_zeroes: stack.withheld().fast_zeroes_refused,
         may_wait: stack.waits() || !is_local,
         direct: plan.cache.is_direct(),
-        _image: Some(base.image),
+        // What a filter may open anew must not be held, and locked, by anybody else.
+        _image: (!has_filters).then_some(base.image),
+        filters: stack,
     })
 }
 
