@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,15 @@ impl Shown {
             pid_file.exists()
         });
         shown
+    }
+
+    /// `nbdfuse`: ours under that name, or the real one. The words are options, and what follows the mount point.
+    fn export(real: bool, options: &[&str], point: &Path, place: &[&str]) -> Shown {
+        let pid_file = point.ancestors().nth(1 + usize::from(!point.exists())).unwrap().join("pid");
+        let _ = fs::remove_file(&pid_file);
+        let mut command = Command::new(if real { "nbdfuse".into() } else { program("nbd") });
+        command.arg0("nbdfuse").args(options).arg("-P").arg(&pid_file).arg(point).args(place);
+        Shown::new(command, point, &pid_file)
     }
 
     /// `nbd fuse-image`
@@ -364,4 +374,117 @@ fn mistakes_are_explained_and_leave_nothing_mounted() {
     rustix::process::kill_process(Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
     until("it is taken off", || !point.join("nbd").exists());
     assert_eq!(size, MIB);
+}
+
+/// What becomes of a few things done to an export as a file.
+fn deeds(path: &Path) -> Vec<String> {
+    let file = File::options().read(true).write(true).open(path).or_else(|_| File::open(path)).unwrap();
+    let seen = path.metadata().unwrap();
+    let mut told = vec![format!("{} bytes, mode {:o}, {} links", seen.len(), seen.mode(), seen.nlink())];
+    let mut tell = |what: &str, result: std::io::Result<String>| {
+        let shown = result.unwrap_or_else(|error| format!("error {:?}", error.raw_os_error()));
+        told.push(format!("{what}: {shown}"));
+    };
+    let mut start = [0; 8];
+    tell("read", file.read_at(&mut start, 4096).map(|count| format!("{:?}", &start[..count])));
+    tell(
+        "read the end",
+        file.read_at(&mut start, seen.len() - 3).map(|count| format!("{:?}", &start[..count])),
+    );
+    tell("write", file.write_at(b"written", 8192).map(|count| count.to_string()));
+    tell("sync", file.sync_all().map(|()| "done".to_owned()));
+    tell("read again", file.read_at(&mut start, 8192).map(|count| format!("{:?}", &start[..count])));
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let fallocate = |flags| rustix::fs::fallocate(&file, flags, 8192, 4096).map_err(Into::into);
+    tell("punch", fallocate(punch).map(|()| "done".to_owned()));
+    tell("zero", fallocate(FallocateFlags::ZERO_RANGE).map(|()| "done".to_owned()));
+    tell("allocate", fallocate(FallocateFlags::empty()).map(|()| "done".to_owned()));
+    tell("read zeroes", file.read_at(&mut start, 8192).map(|count| format!("{:?}", &start[..count])));
+    told
+}
+
+#[test]
+fn an_export_is_the_file_that_nbdfuse_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let script = "head -c 1000000 /dev/urandom >$1 && qemu-img convert -f raw -O qcow2 $1 $2";
+    peer("sh", &["-ec", script, "sh", text(&at("raw")), text(&at("first.qcow2"))]);
+    fs::copy(at("first.qcow2"), at("second.qcow2")).unwrap();
+    fs::create_dir(at("mount")).unwrap();
+    let servers = |image: &str| {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let image = at(image);
+        [
+            words(&format!("[ qemu-nbd -f qcow2 {} ]", text(&image))),
+            words("[ nbdkit --exit-with-parent pattern 1M ]"),
+            words("--command nbdkit -s memory 1M"),
+            words("--command nbdkit -s -r memory 1M"),
+        ]
+    };
+    let pairs = servers("first.qcow2").into_iter().zip(servers("second.qcow2"));
+    for (number, (theirs, ours)) in pairs.enumerate() {
+        let told = [(true, theirs), (false, ours)].map(|(real, place)| {
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let shown = Shown::export(real, &[], &at("mount").join("disk"), &place);
+            let told = deeds(&at("mount").join("disk"));
+            shown.take_off();
+            told
+        });
+        let [theirs, ours] = told;
+        assert_eq!(ours, theirs, "server {number}");
+    }
+    // No socket of a server is left, and no server.
+    peer("qemu-img", &["compare", text(&at("first.qcow2")), text(&at("second.qcow2"))]);
+    peer("qemu-img", &["check", "-q", text(&at("second.qcow2"))]);
+}
+
+#[test]
+fn an_export_is_reached_by_any_way_and_its_errors_are_the_file_s() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("file"), "").unwrap();
+    let socket = at("socket");
+    let server = Command::new("nbdkit")
+        .args(["-f", "-U", text(&socket), "--filter=error", "--filter=noextents", "memory", "1M"])
+        .args(["error-pread-file=".to_owned() + text(&at("broken")), "error-pread=EIO".to_owned()])
+        .args(["error-pread-rate=100%"])
+        .spawn()
+        .unwrap();
+    let mut server = Ended(server);
+    until("the server listens", || socket.exists());
+    let uri = format!("nbd+unix:///?socket={}", text(&socket));
+    for place in [vec![uri.as_str()], vec!["--unix", text(&socket)]] {
+        let shown = Shown::export(false, &["-C", "3"], &at("file"), &place);
+        let file = File::options().read(true).write(true).open(at("file")).unwrap();
+        file.write_all_at(b"here", 70_000).unwrap();
+        let mut start = [0; 4];
+        file.read_exact_at(&mut start, 70_000).unwrap();
+        assert_eq!(&start, b"here");
+        fs::write(at("broken"), "").unwrap();
+        let wanted = file.read_at(&mut start, 500_000);
+        fs::remove_file(at("broken")).unwrap();
+        assert_eq!(number(wanted), Some(5));
+        file.read_exact_at(&mut start, 500_000).unwrap();
+        drop(file);
+        shown.take_off();
+    }
+    // A server that goes away: the file has errors, and can still be taken off.
+    let shown = Shown::export(false, &["-r"], &at("file"), &[&uri]);
+    server.0.kill().unwrap();
+    server.0.wait().unwrap();
+    assert_eq!(number(fs::read(at("file"))), Some(5));
+    shown.take_off();
+    let output = run_in(directory.path(), "nbd", &["fuse", "file", &uri]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("Connection refused"), "{error}");
+}
+
+/// A program that is ended when this is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -27,6 +27,7 @@ const COMMANDS: &[Command] = &[
     attach::DETACH,
     copy::COMMAND,
     dump::COMMAND,
+    fuse::COMMAND,
     fuse::IMAGE,
     info::COMMAND,
     serve::COMMAND,

@@ -72,6 +72,15 @@ impl Links {
         Ok((links, first))
     }
 
+    /// A connection that nobody can open again.
+    pub(super) fn only(options: NbdOptions, connection: Connection) -> (Self, Arc<Connection>) {
+        let first = Arc::new(connection);
+        let link = Link { connection: Mutex::new(Some(Arc::clone(&first))), users: AtomicUsize::new(0) };
+        let options = NbdOptions { reconnect_delay: Duration::ZERO, ..options };
+        let info = first.info().clone();
+        (Links { options, info, first: link, others: Vec::new(), allowed: AtomicUsize::new(0) }, first)
+    }
+
     /// Does something with a connection, and once more with a new one if that is lost and may be replaced.
     pub(super) fn run<T>(&self, mut action: impl FnMut(&Connection) -> Result<T>) -> Result<T> {
         let mut deadline = None;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use nbd_protocol::client::{self, Server, Target, ZeroOptions};
+use nbd_protocol::client::{self, Connection, Server, Target, ZeroOptions};
 use nbd_protocol::tls;
 use nbd_protocol::wire::{Errno, Flags};
 
@@ -38,6 +38,8 @@ pub struct NbdOptions {
     pub context: Option<String>,
     /// Refuse writes.
     pub read_only: bool,
+    /// Refuse writes if the server does, instead of failing.
+    pub auto_read_only: bool,
     /// Encryption, without which nothing is said.
     pub tls: Option<Arc<tls::Client>>,
     /// How long a server is waited for that went away.
@@ -57,6 +59,7 @@ impl NbdOptions {
             name: name.into(),
             context: Some(ALLOCATION.to_owned()),
             read_only: false,
+            auto_read_only: false,
             tls: None,
             reconnect_delay: Duration::ZERO,
             open_timeout: Duration::ZERO,
@@ -97,12 +100,35 @@ impl Nbd {
     /// # Errors
     /// As [`Nbd::open`].
     pub fn of_server(options: NbdOptions, server: Option<Server>) -> Result<Self> {
-        let (name, read_only, context) = (options.name.clone(), options.read_only, options.context.clone());
+        let choices = options.clone();
         let (links, first) = Links::open(options).map_err(|error| opening(&error))?;
+        Self::of_links(choices, links, &first, server)
+    }
+
+    /// The export at the other end of `connection`, which is the only one there can be: what `options` say about the
+    /// target and further connections means nothing.
+    ///
+    /// # Errors
+    /// When the export may not be written and `options` want to.
+    pub fn of_connection(options: NbdOptions, connection: Connection) -> Result<Self> {
+        let choices = options.clone();
+        let (links, first) = Links::only(options, connection);
+        Self::of_links(choices, links, &first, None)
+    }
+
+    fn of_links(
+        options: NbdOptions,
+        links: Links,
+        first: &Connection,
+        server: Option<Server>,
+    ) -> Result<Self> {
+        let NbdOptions { name, context, .. } = options;
         let info = first.info();
-        if info.flags.has(Flags::READ_ONLY) && !read_only {
+        let refuses = info.flags.has(Flags::READ_ONLY);
+        if refuses && !options.read_only && !options.auto_read_only {
             return Err(Error::Invalid("Could not open image: Permission denied".to_owned()));
         }
+        let read_only = options.read_only || refuses;
         let place = context.as_deref().and_then(|context| first.context(context));
         if let (Some(context), None) = (context.filter(|context| context != ALLOCATION), place) {
             return Err(Error::Invalid(format!("requested x-dirty-bitmap {context} not found")));

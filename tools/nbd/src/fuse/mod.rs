@@ -1,6 +1,7 @@
 //! `nbd fuse` and `nbd fuse-image`: a disk as a file, for programs that know nothing else.
 
 mod disk;
+mod export;
 mod image;
 mod place;
 mod space;
@@ -22,6 +23,7 @@ use libimage::Block;
 use disk::Disk;
 use place::Place;
 
+pub(crate) use export::COMMAND;
 pub(crate) use image::COMMAND as IMAGE;
 pub(crate) use space::errno;
 
@@ -60,13 +62,15 @@ impl Show {
         }
         let mut heard = 0;
         while !disk.shown.is_over(LOOK) {
-            match ends.count() {
-                count if count == heard => {}
-                1 if heard == 0 => disk.take_off(),
-                // Whoever still uses it gets errors from here on.
-                _ => break,
+            let count = ends.count();
+            if count > 0 && heard == 0 {
+                disk.take_off();
             }
-            heard = ends.count();
+            if count > 1 {
+                // Whoever still uses it gets errors from here on.
+                break;
+            }
+            heard = count;
         }
         disk.finish()?;
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,7 @@
 //! Holes in a file, asked for and made, and the system's numbers for what goes wrong with an image.
 
+use std::io::ErrorKind;
+
 use guestd_api::fuse::FallocateIn;
 use libimage::{Block, Error, Zero};
 use rustix::io::Errno;
@@ -20,6 +22,8 @@ mod whence {
 /// The number that stands for an error of an image.
 pub(crate) fn errno(error: &Error) -> Errno {
     match error {
+        // A file has no connection that could break.
+        Error::Io { source, .. } if is_about_connections(source.kind()) => Errno::IO,
         Error::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
         Error::Context { source, .. } => errno(source),
         Error::ReadOnly { .. } => Errno::ROFS,
@@ -27,6 +31,11 @@ pub(crate) fn errno(error: &Error) -> Errno {
         Error::Unsupported { .. } => Errno::OPNOTSUPP,
         _ => Errno::IO,
     }
+}
+
+fn is_about_connections(kind: ErrorKind) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected)
 }
 
 /// Makes a hole, or zeroes, where that is asked for. A hole ends where the file ends; zeroes are not written beyond.
