@@ -87,3 +87,13 @@ impl std::error::Error for Refused {}
 pub(super) fn broken(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }
+
+/// What a peer that is gone before the handshake is over tells by that; other errors stay what they are.
+pub(super) fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => broken(
+            "TLS: the peer closed the connection in the middle of the handshake; does it know other credentials only?",
+        ),
+        _ => error,
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::Connection;
 
-use super::failure::broken;
+use super::failure::{broken, closed};
 use crate::stream::{Layer, Wire};
 
 /// What is read from the wire at once.
@@ -42,7 +42,7 @@ impl Session {
         for _ in 0..MAX_ROUNDS {
             while connection.wants_write() {
                 if let Err(error) = connection.write_tls(&mut pipe) {
-                    return Err(last_word(&mut connection, &mut pipe).unwrap_or(error));
+                    return Err(last_word(&mut connection, &mut pipe).unwrap_or_else(|| closed(error)));
                 }
             }
             if !connection.is_handshaking() {
@@ -52,8 +52,8 @@ impl Session {
                     outgoing: Mutex::new(Vec::new()),
                 });
             }
-            if connection.read_tls(&mut pipe)? == 0 {
-                return Err(broken("TLS: the peer closed the connection in the middle of the handshake"));
+            if connection.read_tls(&mut pipe).map_err(closed)? == 0 {
+                return Err(closed(io::ErrorKind::BrokenPipe.into()));
             }
             if let Err(error) = connection.process_new_packets() {
                 // The peer is told why, if it still listens.

@@ -11,7 +11,7 @@ use super::parser::{Parser, message};
 use super::record::{Incoming, Keys, Outgoing, Suite, content};
 use super::schedule::{Early, HASH, Secret, Transcript, is_proof, proof};
 use crate::stream::Wire;
-use crate::tls::failure::{Alert, broken};
+use crate::tls::failure::{Alert, broken, closed};
 
 /// The longest message of a handshake that is accepted.
 pub(super) const MAX_MESSAGE: usize = 1 << 16;
@@ -257,7 +257,7 @@ impl<'a> Handshake<'a> {
                 return Err(Alert::UNEXPECTED_MESSAGE.error("The peer's handshake does not end"));
             }
             let Some((kind, payload)) = self.incoming.next(self.wire)? else {
-                return Err(broken("TLS: the peer closed the connection in the middle of the handshake"));
+                return Err(io::ErrorKind::UnexpectedEof.into());
             };
             match (kind, payload) {
                 (content::CHANGE_CIPHER_SPEC, [1]) => {}
@@ -308,13 +308,11 @@ impl<'a> Handshake<'a> {
                 error
             }
             // It may have said something before it left.
-            None if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                match self.more() {
-                    Err(last) if last.kind() == io::ErrorKind::InvalidData => last,
-                    _ => error,
-                }
-            }
-            None => error,
+            None if error.kind() == io::ErrorKind::BrokenPipe => match self.more() {
+                Err(last) if last.kind() == io::ErrorKind::InvalidData => last,
+                _ => closed(error),
+            },
+            None => closed(error),
         }
     }
 }
