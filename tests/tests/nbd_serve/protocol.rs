@@ -7,7 +7,8 @@ use std::path::Path;
 use system_tests::programs::program;
 
 use crate::raw::{
-    ABORT, EXPORT_NAME, EXTENDED, GO, INFO, LIST, LIST_META, Raw, SET_META, STARTTLS, STRUCTURED, named, queries,
+    ABORT, EXPORT_NAME, EXTENDED, GO, INFO, LIST, LIST_META, Raw, SET_META, STARTTLS, STRUCTURED, named,
+    queries,
 };
 use crate::server::{Server, directory, shell};
 

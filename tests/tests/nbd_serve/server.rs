@@ -57,10 +57,6 @@ impl Server {
         stream
     }
 
-    pub(crate) fn uri(&self) -> String {
-        format!("nbd+unix:///?socket={}", self.socket.display())
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }

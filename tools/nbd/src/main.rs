@@ -11,12 +11,14 @@ mod descriptor;
 mod dump;
 mod fuse;
 mod info;
+mod man;
 mod origin;
 mod serve;
 mod source;
 mod top;
 mod ublk;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use arguments::{Command, Help, Usage};
@@ -30,6 +32,7 @@ const COMMANDS: &[Command] = &[
     fuse::COMMAND,
     fuse::IMAGE,
     info::COMMAND,
+    man::COMMAND,
     serve::COMMAND,
     top::COMMAND,
 ];
@@ -47,9 +50,11 @@ fn main() -> ExitCode {
     if cli::error::is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    match error.downcast_ref::<Usage>() {
-        Some(usage) => eprintln!("{usage}"),
-        None => eprintln!("{}: {}", cli::program(), cli::error::full_chain(&error)),
-    }
+    let message = match error.downcast_ref::<Usage>() {
+        Some(usage) => usage.to_string(),
+        None => format!("{}: {}", cli::program(), cli::error::full_chain(&error)),
+    };
+    // Nobody listens: that does not make it worse.
+    let _ = writeln!(std::io::stderr(), "{message}");
     ExitCode::FAILURE
 }

@@ -270,6 +270,9 @@ impl Reading {
                 let number = text.parse().ok().filter(|&number| number > 0);
                 export.partition = Some(number.ok_or_else(|| anyhow!("Invalid partition number '{text}'"))?);
             }
+            "filter" if text == "list" => {
+                return Err(crate::arguments::Help(libimage::filter::named::help()).into());
+            }
             "filter" => export.filters.push(text),
             "vsock" => self.vsock = true,
             "inetd" => self.inetd = true,
