@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, Shutdown, sockopt};
 
@@ -91,6 +92,12 @@ impl Stream {
             Some(layer) => layer.read(&self.wire, buf),
             None => self.wire.read(buf),
         }
+    }
+
+    /// Something can be read without waiting, as far as the system knows.
+    pub fn has_input(&self) -> bool {
+        let mut fds = [PollFd::new(&self.wire.input, PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Fills `buf`.

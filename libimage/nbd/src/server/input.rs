@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::stream::Stream;
 
@@ -12,6 +13,43 @@ const FEW: usize = 4096;
 /// A payload from this size on is large.
 const LARGE: usize = 16 * 1024;
 
+/// How long a client is watched that is about to answer an answer: to be woken takes longer than that.
+const WATCH: Duration = Duration::from_micros(100);
+/// After a client that was watched in vain, so many waits are slept through; then twice as many.
+const MOST_SLEPT: u32 = 256;
+
+/// Whether it is worth while to watch for the next request instead of sleeping.
+#[derive(Default)]
+struct Patience {
+    /// Waits that are still to be slept through.
+    asleep: u32,
+    /// How many that were the last time.
+    last: u32,
+}
+
+impl Patience {
+    /// Watches for a moment, if that has been worth it.
+    fn wait(&mut self, stream: &Stream) {
+        if self.asleep > 0 {
+            self.asleep -= 1;
+            return;
+        }
+        let begin = Instant::now();
+        loop {
+            if stream.has_input() {
+                self.last = 0;
+                return;
+            }
+            if begin.elapsed() > WATCH {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.last = (self.last * 2).clamp(1, MOST_SLEPT);
+        self.asleep = self.last;
+    }
+}
+
 /// The incoming half of a connection.
 pub(super) struct Input {
     stream: Arc<Stream>,
@@ -19,11 +57,12 @@ pub(super) struct Input {
     start: usize,
     end: usize,
     at_once: usize,
+    patience: Patience,
 }
 
 impl Input {
     pub(super) fn new(stream: Arc<Stream>) -> Self {
-        Input { stream, bytes: vec![0; MANY], start: 0, end: 0, at_once: MANY }
+        Input { stream, bytes: vec![0; MANY], start: 0, end: 0, at_once: MANY, patience: Patience::default() }
     }
 
     /// `length` bytes can be taken without waiting.
@@ -41,6 +80,7 @@ impl Input {
         self.end -= self.start;
         self.start = 0;
         while self.end < length {
+            self.patience.wait(&self.stream);
             let room = self.bytes.get_mut(self.end..self.at_once).unwrap_or_default();
             match self.stream.read(room)? {
                 0 if self.end == 0 => return Ok(false),
