@@ -40,14 +40,14 @@ pub(super) const OPTIONS: &[Opt] = &[
     opt('L', "list", "", "list the exports of another server"),
     opt('\0', "object", "OBJDEF", "an object that options refer to: secret,id=ID,file=FILE"),
     opt('\0', "tls-creds", "ID", "encrypt with the credentials of this object"),
-    opt('\0', "tls-authz", "ID", "let in whom this object allows"),
     opt('\0', "tls-hostname", "NAME", "the name that the certificate of the other server is for"),
+    opt('\0', "tls-authz", "ID", "let in whom this object allows"),
     opt('T', "trace", "TRACE", ""),
     opt('\0', "fork", "", "go to the background when clients can come"),
     opt('\0', "pid-file", "PATH", "write the number of the process there"),
     opt('\0', "selinux-label", "LABEL", ""),
     opt('c', "connect", "DEV", "attach the image to this device of this machine"),
-    opt('d', "disconnect", "DEV", "detach this device"),
+    opt('d', "disconnect", "", "detach the device that stands in place of FILE"),
     opt('f', "format", "FORMAT", "format of the image; guessed if not given"),
     opt('r', "read-only", "", "refuse writes"),
     opt('s', "snapshot", "", "keep what is written in a temporary overlay"),
@@ -120,7 +120,7 @@ struct Reading {
     tls: TlsPlan,
     ip: Vec<String>,
     device: Option<PathBuf>,
-    detached: Option<PathBuf>,
+    detaches: bool,
 }
 
 /// Under the name `qemu-nbd` defaults are that program's.
@@ -160,7 +160,7 @@ pub(super) fn read(words: Words) -> Result<Request> {
         tls: TlsPlan::default(),
         ip: Vec::new(),
         device: None,
-        detached: None,
+        detaches: false,
     };
     let files = words.read(|name, value| reading.option(name, value))?;
     reading.finish(files)
@@ -201,7 +201,7 @@ impl Reading {
             Name::Letter('n') => self.cache(CacheMode::None)?,
             Name::Letter('L') => self.lists = true,
             Name::Letter('c') => self.device = Some(PathBuf::from(value)),
-            Name::Letter('d') => self.detached = Some(PathBuf::from(value)),
+            Name::Letter('d') => self.detaches = true,
             Name::Letter(_) => {}
             Name::Long(long) => self.long_option(long, value)?,
         }
@@ -309,11 +309,11 @@ impl Reading {
         if self.lists {
             return self.list(&files);
         }
-        if let Some(device) = self.detached {
-            if !files.is_empty() {
+        if self.detaches {
+            let [device] = &files[..] else {
                 return Err(Usage::error(&COMMAND, "Invalid number of arguments"));
-            }
-            return Ok(Request::Detach(device));
+            };
+            return Ok(Request::Detach(PathBuf::from(device)));
         }
         let (exports, places) = self.exports(files)?;
         let places = if places.is_empty() { self.places()? } else { places };
@@ -370,7 +370,7 @@ impl Reading {
             || export.allocation_depth
             || !export.bitmaps.is_empty()
             || self.device.is_some()
-            || self.detached.is_some()
+            || self.detaches
             || self.cache_given
             || self.aio_given
             || self.discard_given;
