@@ -6,7 +6,7 @@ STATIC_TARGET := x86_64-unknown-linux-gnu
 STATIC := RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --target $(STATIC_TARGET)
 AGENT := $(TARGET)/release/libexec/guestd
 
-.PHONY: all build demo test bench fuzz check clean help appliance install
+.PHONY: all build demo test bench bench-nbd soak fuzz check clean help appliance install
 
 all: build
 
@@ -18,6 +18,8 @@ help:
 	@echo 'make test       all tests (30 minutes at most)'
 	@echo 'make bench      side by side with qemu-img'
 	@echo 'make bench-guests  side by side with libguestfs (a quarter of an hour)'
+	@echo 'make bench-nbd  side by side with qemu-nbd, nbdkit and nbdcopy'
+	@echo 'make soak       an NBD server under load for ten minutes'
 	@echo 'make fuzz       damaged input for every parser, TIME=60 seconds each (needs a nightly compiler)'
 	@echo 'make check      formatting and lints'
 
@@ -44,7 +46,7 @@ appliance: build
 PREFIX ?= /usr/local
 # Each prints its own page.
 MANUALS := virt-alignment-scan virt-cat virt-df virt-filesystems virt-get-kernel virt-inspector virt-log virt-tail
-PROGRAMS := appliance guestfish guestmount guestunmount img virt-copy-out virt-diff virt-ls virt-tar-out vmm-mini \
+PROGRAMS := appliance guestfish guestmount guestunmount img nbd virt-copy-out virt-diff virt-ls virt-tar-out vmm-mini \
 	$(MANUALS)
 
 # Also without having been root for the build.
@@ -53,6 +55,7 @@ install:
 	install $(addprefix $(TARGET)/release/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install $(AGENT) $(DESTDIR)$(PREFIX)/libexec
 	$(TARGET)/release/img man > $(DESTDIR)$(PREFIX)/share/man/man1/img.1
+	$(TARGET)/release/nbd man > $(DESTDIR)$(PREFIX)/share/man/man1/nbd.1
 	for program in $(MANUALS); do \
 	    $(TARGET)/release/$$program --manual-page > $(DESTDIR)$(PREFIX)/share/man/man1/$$program.1 || exit 1; done
 
@@ -75,6 +78,15 @@ bench: build
 bench-guests: appliance
 	@scripts/install-packages bench-guests
 	scripts/bench-guests
+
+bench-nbd: build
+	@scripts/install-packages test
+	scripts/bench-nbd
+
+# Ten minutes of 64 connections with 16 requests each, every byte compared.
+soak: build
+	@scripts/install-packages test
+	$(CARGO) test --release -p system-tests --test nbd_serve -- --ignored --nocapture
 
 TIME ?= 60
 
