@@ -90,7 +90,10 @@ impl Backend for Tcg {
         arguments.option("-object", memory);
         arguments.option("-m", spec.memory_mib.to_string());
         arguments.option("-smp", spec.cpus.max(1).to_string());
-        arguments.option("-accel", "tcg,thread=multi,tb-size=256");
+        // Processors that run at the same time make some QEMUs abort when the memory map changes under them
+        // (`iotlb_to_section`): several take turns.
+        let threads = if spec.cpus > 1 { "single" } else { "multi" };
+        arguments.option("-accel", format!("tcg,thread={threads},tb-size=256"));
         arguments.option("-cpu", "max");
         for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
             arguments.0.push(flag.into());

@@ -53,7 +53,7 @@ fn ways_to_start_a_server() {
     let here = directory.path();
     image(here);
     // Socket activation, by libnbd and by ourselves.
-    run(here, "nbdcopy -- [ $nbd serve -r -f qcow2 d.qcow2 ] a.raw; cmp a.raw same.raw");
+    run(here, "nbdcopy -- [ $nbd serve -r -f qcow2 d.qcow2 ] - | cmp - same.raw");
     run(here, "nbd copy -- [ $nbd serve -r -f qcow2 d.qcow2 ] b.raw; cmp b.raw same.raw");
     run(here, "nbdinfo --size -- [ qemu-nbd -r -f qcow2 d.qcow2 ] >/dev/null");
     // Standard input and output, as inetd has them.

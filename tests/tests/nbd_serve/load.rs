@@ -188,3 +188,22 @@ fn writes_cut_in_the_middle_leave_the_rest_alone() {
     server.signal("-TERM");
     assert!(server.wait().success());
 }
+
+#[test]
+fn clients_may_change_the_size_if_they_are_let() {
+    let directory = directory();
+    shell(directory.path(), "qemu-img create -q -f qcow2 d.qcow2 1M");
+    let mut server = Server::ours(directory.path(), &["-t", "-f", "qcow2", "--resizable", "d.qcow2"]);
+    let mut raw = Raw::new(&server, 3);
+    raw.option(GO, &named(b"", &[])).unwrap();
+    raw.request((8, 0, 0, 3 << 20), b"").unwrap();
+    raw.request((1, 0, 2 << 20, 512), &[7; 512]).unwrap();
+    raw.request((0, 0, 2 << 20, 512), b"").unwrap();
+    assert!(raw.heard.iter().rev().take(3).all(|answer| answer.contains("error 0")), "{:?}", raw.heard);
+    server.signal("-TERM");
+    assert!(server.wait().success());
+    shell(
+        directory.path(),
+        "qemu-img info d.qcow2 | grep -q '3 MiB'; qemu-io -r -c 'read -P 7 2M 512' d.qcow2 >/dev/null; qemu-img check -q d.qcow2",
+    );
+}

@@ -66,6 +66,17 @@ impl Opt {
         self.letter == Some('q')
     }
 
+    /// `--name`, if scripts of the program called may use that.
+    pub fn long_word(&self) -> Option<String> {
+        let hidden = self.long.is_empty() || self.ours && crate::plays_peer();
+        (!hidden).then(|| format!("--{}", self.long))
+    }
+
+    /// `-n`, if it has a letter.
+    pub fn letter_word(&self) -> Option<String> {
+        self.letter.map(|letter| format!("-{letter}"))
+    }
+
     /// Its long name.
     pub fn long(&self) -> &'static str {
         self.long

@@ -44,6 +44,11 @@ impl Words {
     /// Usage errors, and what `option` returns.
     pub(crate) fn read(self, mut option: impl FnMut(Name, &OsString) -> Result<()>) -> Result<Vec<OsString>> {
         let Words { command, words } = self;
+        if let (true, [only]) = (cli::plays_peer(), &words[..])
+            && let Some(list) = option_names(command, only)
+        {
+            return Err(Help(list).into());
+        }
         let mut getopt = Getopt::new(command.options, &[], words);
         if command.operands_last {
             getopt = getopt.operands_last();
@@ -63,6 +68,16 @@ impl Words {
         }
         Ok(operands)
     }
+}
+
+/// What shells that complete command lines ask libnbd's programs for.
+fn option_names(command: &Command, question: &OsString) -> Option<String> {
+    let names: Vec<String> = match question.to_str()? {
+        "--long-options" => command.options.iter().filter_map(Opt::long_word).collect(),
+        "--short-options" => command.options.iter().filter_map(Opt::letter_word).collect(),
+        _ => return None,
+    };
+    Some(names.into_iter().map(|name| name + "\n").collect())
 }
 
 /// A mistake in the command line.
@@ -165,6 +180,7 @@ fn version() -> String {
     let (program, own) = (cli::program(), env!("CARGO_PKG_VERSION"));
     let peer = PEER_VERSIONS.iter().find(|(name, _)| *name == program);
     match peer {
+        Some((name, like)) if name.starts_with("nbd") => format!("{program} {like}\nlibnbd {like}\n"),
         Some((_, like)) => format!("{program} {like} (Diskwright {own})\n"),
         None => format!("{program} {own} (Diskwright)\n"),
     }

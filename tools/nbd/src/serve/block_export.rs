@@ -7,7 +7,7 @@ use std::sync::Arc;
 use libimage::filter::named::Stack;
 use libimage::format::qcow2::{DirtyBits, Qcow2};
 use libimage::open::Image;
-use libimage::{Block, Error, Zero};
+use libimage::{Block, Error, Preallocation, Zero};
 use nbd_protocol::server::{BlockSizes, Export, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
 use nbd_protocol::wire::Flags;
 
@@ -53,6 +53,8 @@ pub(super) struct BlockExport {
     pub(super) granule: u64,
     /// The page cache is passed by.
     pub(super) direct: bool,
+    /// Clients may change its size.
+    pub(super) resizable: bool,
     /// What it does not do, though it could.
     pub(super) withheld: Flags,
     /// Zeroes are never fast.
@@ -115,6 +117,7 @@ impl Export for BlockExport {
         if self.read_only {
             return (both | Flags::READ_ONLY).without(self.withheld);
         }
+        let both = both.with(Flags::RESIZE, self.resizable);
         (both | Flags::TRIM | Flags::WRITE_ZEROES | Flags::FAST_ZERO).without(self.withheld)
     }
 
@@ -166,6 +169,10 @@ impl Export for BlockExport {
             return Ok(());
         }
         answer(self.block.flush())
+    }
+
+    fn resize(&self, size: u64) -> io::Result<()> {
+        answer(self.block.resize(size, Preallocation::Off))
     }
 
     fn contexts(&self) -> Vec<String> {

@@ -96,6 +96,7 @@ fn export(mut object: Map<String, Value>, base: &ExportPlan) -> Result<ExportPla
         Some(_) => Err(anyhow!("'{key}' has to be true or false")),
     };
     plan.read_only = flag("read-only")?.unwrap_or(plan.read_only);
+    plan.resizable = flag("resizable")?.unwrap_or(plan.resizable);
     plan.temporary = flag("temporary")?.unwrap_or(plan.temporary);
     plan.allocation_depth = flag("allocation-depth")?.unwrap_or(plan.allocation_depth);
     let mut number = |key: &str| match object.remove(key).map(|value| value.as_u64()) {

@@ -80,10 +80,8 @@ fn identity_of(path: &Path) -> Option<(u64, u64)> {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Some(target) => f.write_str(&uri::format(target, "", false)),
-            None => f.write_str("the socket that was passed to this process"),
-        }
+        let target = self.target.as_ref();
+        f.write_str(&target.map(|target| uri::format(target, "", false)).unwrap_or_default())
     }
 }
 

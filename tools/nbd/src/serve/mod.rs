@@ -76,6 +76,7 @@ pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
         contexts: Vec::new(),
         stays_in_place: false,
         direct: false,
+        resizable: false,
         withheld: Flags::default(),
         refuses_fast_zeroes: false,
         may_wait: false,
@@ -117,7 +118,8 @@ fn serve(plan: &Plan, objects: &Arc<Objects>, background: Option<Background>) ->
         };
         house.admit(stream()?, Arc::new(stream()?))?;
     } else if background.is_none() && plan.run.is_none() && !options::is_qemu() {
-        for listener in &listeners {
+        // Whoever passed a socket knows where it is, and may use standard output for something else.
+        for listener in listeners.iter().filter(|listener| listener.target.is_some()) {
             cli::print(&format!("{listener}\n"))?;
         }
     }

@@ -15,6 +15,9 @@ use super::plan::{ExportPlan, Plan, TlsPlan};
 use super::{COMMAND, config, list};
 use crate::arguments::{HELP, Usage, VERSION, Words, string};
 
+/// Clients at once unless told otherwise: more come by mistake, or to do harm.
+const MOST_CLIENTS: usize = 1000;
+
 /// The longest name or description.
 const MAX_STRING: usize = 4096;
 
@@ -26,7 +29,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     opt('k', "socket", "PATH", "listen on a Unix socket"),
     ours("vsock", "", "listen on a port for virtual machines"),
     ours("inetd", "", "serve one client on standard input and output"),
-    opt('e', "shared", "N", "serve N clients at once, 0 for any number"),
+    opt('e', "shared", "N", "serve N clients at once (default 1000; as qemu-nbd 1), 0 for any number"),
     opt('t', "persistent", "", "stay when the last client has left"),
     ours("exit-last", "", "end when the last client has left"),
     opt('v', "verbose", "", "tell about clients"),
@@ -69,6 +72,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         "put a filter over the image; the first lies outermost ('list' shows all)",
     ),
     ours("config", "FILE", "serve what a file says, several exports perhaps"),
+    ours("resizable", "", "let clients change the size of the image"),
     ours("run", "COMMAND", "run this with $uri set, and end with it"),
     ours(
         "tls",
@@ -141,7 +145,7 @@ pub(super) fn read(words: Words) -> Result<Request> {
         socket: None,
         vsock: false,
         inetd: false,
-        shared: is_qemu().then_some(1),
+        shared: Some(if is_qemu() { 1 } else { MOST_CLIENTS }),
         persistent: !is_qemu(),
         fork: false,
         pid_file: None,
@@ -274,6 +278,7 @@ impl Reading {
                 return Err(crate::arguments::Help(libimage::filter::named::help()).into());
             }
             "filter" => export.filters.push(text),
+            "resizable" => export.resizable = true,
             "vsock" => self.vsock = true,
             "inetd" => self.inetd = true,
             "exit-last" => self.persistent = false,

@@ -20,6 +20,8 @@ pub(super) struct ExportPlan {
     pub(super) image_opts: bool,
     pub(super) format: Option<String>,
     pub(super) read_only: bool,
+    /// Clients may change its size.
+    pub(super) resizable: bool,
     /// Writes go to a temporary overlay.
     pub(super) temporary: bool,
     /// An internal snapshot is served.

@@ -55,6 +55,7 @@ pub(super) fn open(plan: &ExportPlan, objects: &Arc<Objects>) -> Result<BlockExp
         read_only,
         description: plan.description.clone(),
         contexts,
+        resizable: plan.resizable,
         withheld: withheld(stack.withheld()),
         refuses_fast_zeroes: stack.withheld().fast_zeroes_refused,
         may_wait: stack.waits() || !is_local,
