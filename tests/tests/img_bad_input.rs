@@ -242,7 +242,7 @@ fn chains_that_end_nowhere() {
         room.fails(&with("a"), "infinite loop");
         room.fails(&with("self"), "infinite loop");
         room.fails(&with("orphan"), "'nothing': No such file");
-        room.fails(&with("remote"), "not a local file");
+        room.fails(&with("remote"), "Failed to connect to '127.0.0.1:1'");
         room.fails(&with("0.q"), "more than 200 backing files");
     }
     room.fails(&["resize", "a", "2M"], "infinite loop");
