@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -120,6 +122,20 @@ impl Error {
     /// Wraps this error in a larger step.
     pub fn context(self, context: impl Into<String>) -> Self {
         Error::Context { context: context.into(), source: Box::new(self) }
+    }
+
+    /// The system's number for what went wrong: its own, or what it amounts to.
+    pub fn errno(&self) -> Errno {
+        let causes =
+            std::iter::successors(Some(self as &(dyn std::error::Error + 'static)), |cause| cause.source());
+        let system = causes.filter_map(|cause| Errno::from_io_error(cause.downcast_ref()?)).last();
+        system.unwrap_or(match self {
+            Error::ReadOnly { .. } => Errno::ROFS,
+            Error::OutOfRange { .. } | Error::Invalid(_) => Errno::INVAL,
+            Error::Unsupported { .. } => Errno::OPNOTSUPP,
+            Error::Context { source, .. } => return source.errno(),
+            _ => Errno::IO,
+        })
     }
 
     /// True when the disk that holds the file is full.

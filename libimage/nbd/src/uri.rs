@@ -257,7 +257,7 @@ pub fn format(target: &Target, export: &str, encrypted: bool) -> String {
 }
 
 /// Writes everything but letters, digits, `-._~` and `also` as `%41`.
-fn encode(text: &str, also: &[u8]) -> String {
+pub fn encode(text: &str, also: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
+
 use super::around::{Around, Call, Kind, Outcome, Wrapped};
 use super::blocks::lock;
 use crate::block::{Block, Extent};
@@ -82,22 +84,12 @@ fn timestamp(now: SystemTime) -> String {
 
 /// The name of what a client would be told.
 fn error_name(error: &Error) -> String {
-    let number = number_of(error);
-    let names = super::inject::ERRORS.iter().find(|(_, errno)| errno.raw_os_error() == number);
-    names.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
-}
-
-/// The system's number for an error: its own, or what it amounts to.
-fn number_of(error: &Error) -> i32 {
-    use rustix::io::Errno;
-    match error {
-        Error::Io { source, .. } => source.raw_os_error().unwrap_or(Errno::IO.raw_os_error()),
-        Error::Context { source, .. } => number_of(source),
-        Error::OutOfRange { .. } | Error::Invalid(_) => Errno::INVAL.raw_os_error(),
-        Error::ReadOnly { .. } => Errno::PERM.raw_os_error(),
-        Error::Unsupported { .. } => Errno::OPNOTSUPP.raw_os_error(),
-        _ => Errno::IO.raw_os_error(),
-    }
+    let number = match error.errno() {
+        Errno::ROFS => Errno::PERM,
+        number => number,
+    };
+    let names = super::inject::ERRORS.iter().find(|(_, errno)| *errno == number);
+    names.map_or_else(|| number.raw_os_error().to_string(), |(name, _)| (*name).to_owned())
 }
 
 /// One device as the log knows it.

@@ -79,7 +79,8 @@ impl Block for Policy {
     }
 
     fn host_range(&self, range: Range<u64>) -> Result<Option<HostRange>> {
-        self.inner.host_range(range)
+        // What any write may free does not stay where it is.
+        if self.rules.zeroes == Some(Zero::MayUnmap) { Ok(None) } else { self.inner.host_range(range) }
     }
 
     fn copy_from_file(&self, source: &HostRange, offset: u64) -> Result<u64> {

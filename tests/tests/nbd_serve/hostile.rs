@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
 
+use system_tests::programs::program;
 use system_tests::random::Random;
 
 use crate::raw::{EXTENDED, GO, LIST, Raw, SET_META, STRUCTURED, named, queries};
@@ -149,6 +150,47 @@ fn who_never_reads_keeps_nobody_waiting() {
     assert!(server.memory() < 600 << 20, "{} bytes", server.memory());
     drop(deaf);
     serves(&server);
+}
+
+/// What is freed while a client reads slowly is used again by others; none of that may come to that client. The file
+/// lies where no holes can be made: those would keep the old bytes apart from the new ones.
+#[test]
+fn what_waits_for_a_client_stays_what_it_was() {
+    const LENGTH: u64 = 128 << 10;
+    const START: &str =
+        "mkdir -p r; mount -t ramfs none r; cp d.qcow2 r; exec \"$0\" serve -t -f qcow2 r/d.qcow2 \"$@\"";
+    let directory = directory();
+    shell(
+        directory.path(),
+        "qemu-img create -q -f qcow2 d.qcow2 4M; qemu-io -c 'write -q -P 0xaa 0 1M' d.qcow2",
+    );
+    let nbd = program("nbd");
+    for (frees, ends) in [(4, false), (6, false), (4, true)] {
+        let words = ["-m", "sh", "-ec", START, nbd.to_str().unwrap()];
+        let server = Server::start("unshare", directory.path(), &words);
+        let mut slow = Raw::new(&server, 3);
+        slow.option(GO, &named(b"", &[])).unwrap();
+        slow.send((0, 0, 0, LENGTH), b"", 1).unwrap();
+        if ends {
+            slow.send((2, 0, 0, 0), b"", 2).unwrap();
+        }
+        // It is begun.
+        slow.read(16).unwrap();
+        let mut other = Raw::new(&server, 3);
+        other.option(GO, &named(b"", &[])).unwrap();
+        other.request((frees, 0, 0, 1 << 20), b"").unwrap();
+        other.request((3, 0, 0, 0), b"").unwrap();
+        other.request((1, 0, 2 << 20, 1 << 20), &[0xbb; 1 << 20]).unwrap();
+        assert!(
+            other.heard.iter().rev().take(3).all(|answer| answer.contains("error 0")),
+            "{:?}",
+            other.heard
+        );
+        let bytes = slow.read(LENGTH as usize).unwrap();
+        assert!(!bytes.contains(&0xbb), "a slow client was given what another wrote elsewhere");
+        let uri = format!("nbd+unix:///?socket={}", server.socket.display());
+        shell(directory.path(), &format!("qemu-io -f raw -r -c 'read -P 0xbb 2M 1M' '{uri}' >/dev/null"));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Servers that end with their test.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -51,7 +52,16 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(&self.socket).unwrap();
+        let start = Instant::now();
+        let stream = loop {
+            match UnixStream::connect(&self.socket) {
+                // A socket has its name before it listens.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused && start.elapsed() < LONG => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                stream => break stream.unwrap(),
+            }
+        };
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
         stream

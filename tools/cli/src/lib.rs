@@ -30,6 +30,15 @@ pub fn plays_peer() -> bool {
     PEERS.contains(&program())
 }
 
+/// Said when a writable image's format was only guessed.
+pub fn warn_guessed(name: &str) {
+    eprintln!("WARNING: Image format was not specified for '{name}' and probing guessed raw.");
+    eprintln!(
+        "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted."
+    );
+    eprintln!("         Specify the 'raw' format explicitly to remove the restrictions.");
+}
+
 /// Writes to standard output. A reader that is gone is an error for [`error::is_broken_pipe`], not a panic.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use libimage::spec::{Objects, object_help};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{report, text};
+use cli::error::Help;
 use cli::getopt::{Getopt, Item, Name, Opt, opt, ours};
 
 /// A command: how it is called, what it is for, which options it knows, and what does it.
@@ -207,18 +208,6 @@ impl fmt::Display for Usage {
         let whole = self.command.map_or(program.to_owned(), |command| format!("{program} {command}"));
         let front = if self.in_front { &whole } else { program };
         write!(f, "{front}: {}\nTry '{whole} --help' for more info", self.text)
-    }
-}
-
-/// Help is asked for: not an error, but the end of all other work.
-#[derive(Debug)]
-pub(crate) struct Help(String);
-
-impl std::error::Error for Help {}
-
-impl fmt::Display for Help {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

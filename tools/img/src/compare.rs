@@ -10,7 +10,9 @@ use libimage::job::{Progress, processors};
 use libimage::open::{Image, OpenOptions};
 use serde_json::{Map, Value};
 
-use crate::arguments::{Command, HELP, Help, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words};
+use cli::error::Help;
+
+use crate::arguments::{Command, HELP, OBJECT, OUTPUT, Output, PROGRESS, QUIET, Usage, Words};
 use crate::image::{Source, source_cache};
 use crate::text;
 use cli::getopt::{Name, opt};

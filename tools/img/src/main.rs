@@ -33,7 +33,7 @@ mod tree;
 
 use std::process::ExitCode;
 
-use arguments::{Command, Help, Usage};
+use arguments::{Command, Usage};
 
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
@@ -62,18 +62,10 @@ const COMMANDS: &[Command] = &[
 
 fn main() -> ExitCode {
     cli::interrupt::watch();
-    let error = match arguments::run(COMMANDS) {
+    let error = match cli::error::settled(arguments::run(COMMANDS)) {
         Ok(code) => return code,
         Err(error) => error,
     };
-    if let Some(help) = error.downcast_ref::<Help>() {
-        // Nobody listens: no reason to fail.
-        let _ = cli::print(&help.to_string());
-        return ExitCode::SUCCESS;
-    }
-    if cli::error::is_broken_pipe(&error) {
-        return ExitCode::SUCCESS;
-    }
     match error.downcast_ref::<Usage>() {
         Some(usage) => eprintln!("{usage}"),
         None => {

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::arguments::Help;
 use crate::text;
+use cli::error::Help;
 
 /// There is one command line, and it asks once.
 static WANTED: OnceLock<()> = OnceLock::new();

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use cli::progress::Percent;
 
-pub(crate) use cli::program;
+pub(crate) use cli::{program, warn_guessed};
 
 /// An error that ends the command.
 pub(crate) fn error(text: &str) {
@@ -36,15 +36,6 @@ pub(crate) fn progress(wanted: bool) -> Percent {
 /// Something the user should know.
 pub(crate) fn warning(text: &str) {
     eprintln!("{}: warning: {text}", program());
-}
-
-/// Said when a writable image's format was only guessed.
-pub(crate) fn warn_guessed(name: &str) {
-    eprintln!("WARNING: Image format was not specified for '{name}' and probing guessed raw.");
-    eprintln!(
-        "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted."
-    );
-    eprintln!("         Specify the 'raw' format explicitly to remove the restrictions.");
 }
 
 /// A value as lines of JSON, in the order and with the line breaks of existing tools.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
+use cli::error::Help;
 use cli::getopt::{Getopt, Item, Name, Opt, opt};
 
 /// A command: how it is called, what it is for, which options it knows, and what does it.
@@ -130,18 +131,6 @@ impl fmt::Display for Usage {
             }
             None => write!(f, "{program}: {}\nTry '{program} --help' for more info", self.text),
         }
-    }
-}
-
-/// Help is asked for: not an error, but the end of all other work.
-#[derive(Debug)]
-pub(crate) struct Help(pub(crate) String);
-
-impl std::error::Error for Help {}
-
-impl fmt::Display for Help {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

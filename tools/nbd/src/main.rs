@@ -21,7 +21,7 @@ mod ublk;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use arguments::{Command, Help, Usage};
+use arguments::{Command, Usage};
 
 /// All commands, in the order in which help lists them.
 const COMMANDS: &[Command] = &[
@@ -38,18 +38,10 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
-    let error = match arguments::run(COMMANDS) {
+    let error = match cli::error::settled(arguments::run(COMMANDS)) {
         Ok(code) => return code,
         Err(error) => error,
     };
-    if let Some(help) = error.downcast_ref::<Help>() {
-        // Nobody listens: no reason to fail.
-        let _ = cli::print(&help.to_string());
-        return ExitCode::SUCCESS;
-    }
-    if cli::error::is_broken_pipe(&error) {
-        return ExitCode::SUCCESS;
-    }
     let message = match error.downcast_ref::<Usage>() {
         Some(usage) => usage.to_string(),
         None => format!("{}: {}", cli::program(), cli::error::full_chain(&error)),

@@ -268,15 +268,15 @@ fn of_connecting(error: &Error, export: &str) -> String {
 pub(crate) fn uri_of(origin: &Origin, export: &str) -> Option<String> {
     let address = origin.address()?;
     let tls = if address.encrypted { "s" } else { "" };
-    let user = address.user.as_ref().map_or(String::new(), |user| format!("{}@", escape(user, b"")));
-    let path = escape(export, b"/&=@!$'()*+,;");
+    let user = address.user.as_ref().map_or(String::new(), |user| format!("{}@", uri::encode(user, b"")));
+    let path = uri::encode(export, b"/&=@!$'()*+,;");
     let mut parameters = Vec::new();
     let place = match &address.target {
         Target::Tcp { host, port } if host.contains(':') => format!("://{user}[{host}]:{port}"),
         Target::Tcp { host, port } => format!("://{user}{host}:{port}"),
         Target::Vsock { cid, port } => format!("+vsock://{user}{cid}:{port}"),
         Target::Unix(socket) => {
-            parameters.push(format!("socket={}", escape(&socket.to_string_lossy(), b"/:")));
+            parameters.push(format!("socket={}", uri::encode(&socket.to_string_lossy(), b"/:")));
             format!("+unix://{user}")
         }
     };
@@ -284,27 +284,15 @@ pub(crate) fn uri_of(origin: &Origin, export: &str) -> Option<String> {
         [("tls-certificates", &address.tls.certificates), ("tls-psk-file", &address.tls.psk_file)]
     {
         if let Some(value) = value {
-            parameters.push(format!("{name}={}", escape(&value.to_string_lossy(), b"/:")));
+            parameters.push(format!("{name}={}", uri::encode(&value.to_string_lossy(), b"/:")));
         }
     }
     if let Some(verify) = address.tls.verify_peer.filter(|verify| !verify) {
         parameters.push(format!("tls-verify-peer={verify}"));
     }
     if let Some(name) = &address.tls.hostname {
-        parameters.push(format!("tls-hostname={}", escape(name, b"")));
+        parameters.push(format!("tls-hostname={}", uri::encode(name, b"")));
     }
     let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
     Some(format!("nbd{tls}{place}/{path}{query}"))
-}
-
-fn escape(text: &str, also: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }

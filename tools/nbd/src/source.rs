@@ -76,30 +76,38 @@ impl Source {
         if self.image_opts && self.format.is_some() {
             bail!("--image-opts and --format are mutually exclusive");
         }
-        let warn = |text: &str| eprintln!("{}: warning: {text}", cli::program());
-        let context = Context { objects: &self.objects, warn: &warn, untrusted: false };
         let options = OpenOptions { read_only: self.read_only, cache: self.cache, ..OpenOptions::default() };
-        let open = || {
-            let spec = match self.image_opts {
-                true => Spec::image_opts(word, &warn)?,
-                false => Spec::name(word)?,
-            };
-            let spec = match &self.format {
-                Some(format) => spec.with_driver(format),
-                None => spec,
-            };
-            Image::open_spec(spec, options, &context)
-        };
-        let image = open().map_err(|error| {
+        let image = open(word, self.image_opts, self.format.as_deref(), &[], options, &self.objects);
+        image.map_err(|error| {
             anyhow!("Could not open '{}': {}", word.display(), cli::error::full_chain(&error.into()))
-        })?;
-        if image.is_guessed() && image.format() == Format::Raw && !self.read_only {
-            warn(&format!(
-                "The format of '{}' is only guessed to be raw, so what would make it look like another format is \
-                 refused: say -f raw to write everything",
-                word.display()
-            ));
-        }
-        Ok(image)
+        })
     }
+}
+
+/// Opens the image called `word`, and warns where its format had to be guessed.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(crate) fn open(
+    word: &OsStr,
+    image_opts: bool,
+    format: Option<&str>,
+    defaults: &[(&str, &str)],
+    options: OpenOptions,
+    objects: &Objects,
+) -> libimage::Result<Image> {
+    let warn = |text: &str| eprintln!("{}: warning: {text}", cli::program());
+    let mut spec = if image_opts { Spec::image_opts(word, &warn)? } else { Spec::name(word)? };
+    if let Some(format) = format {
+        spec = spec.with_driver(format);
+    }
+    for (key, value) in defaults {
+        spec = spec.with_default(key, value);
+    }
+    let read_only = options.read_only;
+    let image = Image::open_spec(spec, options, &Context { objects, warn: &warn, untrusted: false })?;
+    if image.is_guessed() && image.format() == Format::Raw && !read_only {
+        cli::warn_guessed(&word.to_string_lossy());
+    }
+    Ok(image)
 }

@@ -1,6 +1,6 @@
 //! What a server tells about an export.
 
-use crate::wire::{Flags, MAX_PAYLOAD};
+use crate::wire::{BlockSizes, Flags, MAX_PAYLOAD};
 
 /// An export, as its server describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,29 +15,6 @@ pub struct ExportInfo {
     pub description: Option<String>,
     /// The sizes of requests that the server wants.
     pub block: Option<BlockSizes>,
-}
-
-/// Sizes of requests, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockSizes {
-    /// Offsets and lengths have to be multiples of this power of two.
-    pub minimum: u32,
-    /// Requests of this size cost least.
-    pub preferred: u32,
-    /// The most that a read or a write may carry; all ones for no limit.
-    pub maximum: u32,
-}
-
-impl BlockSizes {
-    /// Sizes that the document allows.
-    pub(super) fn is_valid(&self) -> bool {
-        self.minimum.is_power_of_two()
-            && self.minimum <= 64 * 1024
-            && self.preferred.is_power_of_two()
-            && self.preferred >= self.minimum
-            && self.maximum >= self.minimum
-            && (self.maximum == u32::MAX || self.maximum.is_multiple_of(self.minimum))
-    }
 }
 
 /// A metadata context that the server gave a number.

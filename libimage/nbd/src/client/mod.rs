@@ -24,7 +24,7 @@ pub use answer::{ContextExtents, StatusExtent};
 pub use command::Server;
 pub use connection::{Connection, ZeroOptions};
 pub use error::{Error, Refusal, Result, ServerError, SystemError};
-pub use export::{BlockSizes, Context, ExportInfo};
+pub use export::{Context, ExportInfo};
 pub use handshake::{Greeting, Handshake, Negotiated, Wishes, negotiate};
 pub use option::Listed;
 pub use security::security;

@@ -1,10 +1,11 @@
 //! Options of the handshake: what is sent, and what the answers have to look like.
 
 use super::error::{Error, Refusal, Result};
-use super::export::{BlockSizes, Context, ExportInfo};
+use super::export::{Context, ExportInfo};
 use crate::stream::Stream;
 use crate::wire::{
-    Flags, MAX_STRING, OPTION_REPLY_HEADER, OptionHeader, OptionReply, be16, be32, be64, info, opt, rep,
+    BlockSizes, Flags, MAX_STRING, OPTION_REPLY_HEADER, OptionHeader, OptionReply, be16, be32, be64, info,
+    opt, rep,
 };
 
 /// No answer has a reason to be longer: names and descriptions are at most a page each.

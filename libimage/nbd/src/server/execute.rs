@@ -199,7 +199,7 @@ impl Session {
         buffers: &Buffers,
         answers: &mut Answers<'_>,
     ) -> io::Result<bool> {
-        if answers.sends_files()
+        if let Some(_leave) = answers.may_send_files()
             && let Some(stored) = self.export.stored(offset..offset + length)
             && stored.length >= length
         {

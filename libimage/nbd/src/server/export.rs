@@ -5,7 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::wire::Flags;
+use super::Transit;
+use crate::wire::{BlockSizes, Flags};
 
 /// Bytes that clients may read and, perhaps, write. All calls may come from several threads at once, and only
 /// for ranges that lie within [`Export::size`].
@@ -96,7 +97,13 @@ pub trait Export: Send + Sync {
     /// As [`Export::read`].
     fn zeroes(&self, range: Range<u64>) -> io::Result<(bool, u64)>;
 
-    /// The beginning of `range` as bytes of a local file, which can go out without passing through memory.
+    /// Says which bytes of files are on their way, if [`Export::stored`] tells of bytes whose place may be given to others.
+    fn transit(&self) -> Option<&Arc<Transit>> {
+        None
+    }
+
+    /// The beginning of `range` as bytes of a local file, which can go out without passing through memory. They stay
+    /// there and what they are unless they are written over, as long as [`Transit::hold`] is not clear.
     fn stored(&self, range: Range<u64>) -> Option<Stored> {
         let _ = range;
         None
@@ -129,23 +136,6 @@ pub struct Span {
     pub length: u64,
     /// What is said: depends on the context.
     pub flags: u64,
-}
-
-/// Sizes of requests, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockSizes {
-    /// Offsets and lengths are multiples of this.
-    pub minimum: u32,
-    /// This and its multiples are fast.
-    pub preferred: u32,
-    /// The longest read or write.
-    pub maximum: u32,
-}
-
-impl Default for BlockSizes {
-    fn default() -> Self {
-        BlockSizes { minimum: 1, preferred: 4096, maximum: crate::wire::MAX_PAYLOAD }
-    }
 }
 
 /// All that a server serves.

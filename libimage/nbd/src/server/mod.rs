@@ -15,10 +15,12 @@ mod input;
 mod output;
 mod session;
 mod status;
+mod transit;
 pub mod transmission;
 mod workers;
 
-pub use export::{BlockSizes, Export, Exports, Refusal, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
+pub use export::{Export, Exports, Refusal, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
 pub use handshake::{HandshakeError, Outcome, Security, Terms, negotiate};
 pub use session::{Mode, Session};
+pub use transit::{Hold, Queued, Transit};
 pub use transmission::{Counters, Ended, TransmissionError, transmit};

@@ -2,9 +2,10 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Stored;
+use super::transit::{Member, Ticket};
+use super::{Export, Stored};
 use crate::stream::Stream;
 
 /// Collected answers are sent when there are so many bytes of them.
@@ -14,11 +15,25 @@ const ENOUGH: usize = 128 * 1024;
 pub(super) struct Output<'a> {
     stream: &'a Stream,
     turn: Mutex<()>,
+    files: Files,
+}
+
+/// Whether files can be sent without reading them.
+enum Files {
+    Never,
+    Always,
+    /// When what is on its way is kept account of.
+    Counted(Member),
 }
 
 impl<'a> Output<'a> {
-    pub(super) fn new(stream: &'a Stream) -> Self {
-        Output { stream, turn: Mutex::new(()) }
+    pub(super) fn new(stream: &'a Arc<Stream>, export: &dyn Export) -> Self {
+        let files = match export.transit() {
+            _ if !stream.sends_files() => Files::Never,
+            None => Files::Always,
+            Some(transit) => transit.join(stream).map_or(Files::Never, Files::Counted),
+        };
+        Output { stream, turn: Mutex::new(()), files }
     }
 
     fn send(&self, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -26,6 +41,9 @@ impl<'a> Output<'a> {
         self.stream.write_vectored(parts)
     }
 }
+
+/// Held while something is looked up in files and sent from there.
+pub(super) struct Leave<'a>(#[expect(dead_code, reason = "only its end counts")] Option<Ticket<'a>>);
 
 /// Answers of one thread that wait to be sent.
 pub(super) struct Answers<'a> {
@@ -64,9 +82,13 @@ impl<'a> Answers<'a> {
         sent
     }
 
-    /// Files can be sent without reading them.
-    pub(super) fn sends_files(&self) -> bool {
-        self.output.stream.sends_files()
+    /// Leave to send from files now.
+    pub(super) fn may_send_files(&self) -> Option<Leave<'a>> {
+        match &self.output.files {
+            Files::Never => None,
+            Files::Always => Some(Leave(None)),
+            Files::Counted(member) => Some(Leave(Some(member.enter()?))),
+        }
     }
 
     /// Sends what is collected if it is much.

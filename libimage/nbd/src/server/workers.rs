@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -47,11 +47,11 @@ struct Queue {
 }
 
 impl<'a> Shared<'a> {
-    pub(super) fn new(session: &'a Session, stream: &'a Stream, counters: &'a Counters) -> Self {
+    pub(super) fn new(session: &'a Session, stream: &'a Arc<Stream>, counters: &'a Counters) -> Self {
         Shared {
             session,
             stream,
-            output: Output::new(stream),
+            output: Output::new(stream, &*session.export),
             buffers: Buffers::default(),
             counters,
             pace: Pace::new(session.export.may_wait()),

@@ -2,12 +2,14 @@
 //!
 //! All integers are big-endian. Lengths that peers declare are decoded here and judged by those who read on.
 
+mod block_sizes;
 mod command;
 mod errno;
 mod flags;
 mod option;
 mod reply;
 
+pub use block_sizes::BlockSizes;
 pub use command::{COMPACT_REQUEST, Command, EXTENDED_REQUEST, Request, RequestError};
 pub use errno::Errno;
 pub use flags::{Flags, cmd};

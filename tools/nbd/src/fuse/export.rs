@@ -17,7 +17,9 @@ use nbd_protocol::uri::{self, UriError};
 use nbd_protocol::wire::DEFAULT_PORT;
 
 use super::Show;
-use crate::arguments::{Command, HELP, Help, Usage, VERSION, Words, string};
+use cli::error::Help;
+
+use crate::arguments::{Command, HELP, Usage, VERSION, Words, string};
 use crate::descriptor;
 
 /// Threads that answer the kernel: servers are far away, and each waits for one answer.

@@ -1,6 +1,6 @@
 //! Holes in a file, asked for and made, and the system's numbers for what goes wrong with an image.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use guestd_api::fuse::FallocateIn;
 use libimage::{Block, Error, Zero};
@@ -19,17 +19,11 @@ mod whence {
     pub(super) const HOLE: u32 = 4;
 }
 
-/// The number that stands for an error of an image.
+/// The number that stands for an error of an image. A file has no connection that could break.
 pub(crate) fn errno(error: &Error) -> Errno {
-    match error {
-        // A file has no connection that could break.
-        Error::Io { source, .. } if is_about_connections(source.kind()) => Errno::IO,
-        Error::Io { source, .. } => Errno::from_io_error(source).unwrap_or(Errno::IO),
-        Error::Context { source, .. } => errno(source),
-        Error::ReadOnly { .. } => Errno::ROFS,
-        Error::OutOfRange { .. } => Errno::INVAL,
-        Error::Unsupported { .. } => Errno::OPNOTSUPP,
-        _ => Errno::IO,
+    match error.errno() {
+        number if is_about_connections(io::Error::from(number).kind()) => Errno::IO,
+        number => number,
     }
 }
 

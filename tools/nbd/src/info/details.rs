@@ -1,8 +1,8 @@
 //! What can be found out about one export.
 
 use anyhow::Result;
-use nbd_protocol::client::{BlockSizes, Connection, ExportInfo, Greeting, Handshake, Negotiated};
-use nbd_protocol::wire::Flags;
+use nbd_protocol::client::{Connection, ExportInfo, Greeting, Handshake, Negotiated};
+use nbd_protocol::wire::{BlockSizes, Flags};
 
 use super::content;
 use crate::origin::{Complaint, Origin, With, uri_of};

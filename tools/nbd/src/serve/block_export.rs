@@ -8,8 +8,8 @@ use libimage::filter::named::Stack;
 use libimage::format::qcow2::{DirtyBits, Qcow2};
 use libimage::open::Image;
 use libimage::{Block, Error, Preallocation, Zero};
-use nbd_protocol::server::{BlockSizes, Export, STATE_HOLE, STATE_ZERO, Span, Stored, Zeroes};
-use nbd_protocol::wire::Flags;
+use nbd_protocol::server::{Export, Hold, STATE_HOLE, STATE_ZERO, Span, Stored, Transit, Zeroes};
+use nbd_protocol::wire::{BlockSizes, Flags};
 
 /// What a metadata context tells.
 pub(super) enum Context {
@@ -40,15 +40,25 @@ impl Context {
     }
 }
 
+/// How what is read goes out.
+pub(super) enum Sending {
+    /// Through memory.
+    Copied,
+    /// From the file: bytes that are stored somewhere stay there.
+    FromFile,
+    /// From the file, with an eye on what is on its way: clusters that are freed may be used again, and an answer would
+    /// change into something else.
+    Counted(Arc<Transit>),
+}
+
 /// Serves a [`Block`].
 pub(super) struct BlockExport {
     pub(super) block: Arc<dyn Block>,
     pub(super) read_only: bool,
     pub(super) description: Option<String>,
     pub(super) contexts: Vec<Context>,
-    /// Bytes that are stored somewhere stay there: what is read can go out without being copied. Where clusters can be
-    /// freed and used again, an answer on its way would change into something else.
-    pub(super) stays_in_place: bool,
+    /// How what is read goes out.
+    pub(super) sending: Sending,
     /// Bytes that zeroes are cheap for: clusters of a format, or any number.
     pub(super) granule: u64,
     /// The page cache is passed by.
@@ -68,6 +78,11 @@ pub(super) struct BlockExport {
 }
 
 impl BlockExport {
+    /// Has to be held while clusters may be freed.
+    fn hold(&self) -> Option<Hold> {
+        self.transit().map(|transit| transit.hold())
+    }
+
     /// Writing zeroes to `range` takes no writing of data: it is made of whole clusters, or is zero already.
     fn zeroes_fast(&self, range: &Range<u64>) -> io::Result<bool> {
         let whole = |at: u64| at.is_multiple_of(self.granule) || at == self.block.size();
@@ -86,21 +101,13 @@ impl BlockExport {
     }
 }
 
-/// The system's error behind one of the library.
+/// What the server tells clients of an error: the system's words, or those of the library where the system has none.
 fn system(error: &Error) -> io::Error {
-    let causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |e| e.source());
-    let number =
-        causes.filter_map(|e| e.downcast_ref::<io::Error>()).filter_map(io::Error::raw_os_error).last();
-    if let Some(number) = number {
-        return io::Error::from_raw_os_error(number);
+    let system = io::Error::from(error.errno());
+    match error {
+        Error::Io { .. } | Error::Context { .. } => system,
+        _ => io::Error::new(system.kind(), libimage::error::describe(error)),
     }
-    let kind = match error {
-        Error::ReadOnly { .. } => io::ErrorKind::PermissionDenied,
-        Error::Unsupported { .. } => io::ErrorKind::Unsupported,
-        Error::OutOfRange { .. } | Error::Invalid(_) => io::ErrorKind::InvalidInput,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, libimage::error::describe(error))
 }
 
 fn answer<T>(result: libimage::Result<T>) -> io::Result<T> {
@@ -152,12 +159,18 @@ impl Export for BlockExport {
         if how.fast && (self.refuses_fast_zeroes || !self.zeroes_fast(&range)?) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let how = if how.may_unmap { Zero::MayUnmap } else { Zero::KeepAllocated };
+        let hold = if how.may_unmap { self.hold() } else { None };
+        let may_unmap = how.may_unmap && hold.as_ref().is_none_or(Hold::is_clear);
+        let how = if may_unmap { Zero::MayUnmap } else { Zero::KeepAllocated };
         answer(self.block.write_zeroes(range, how))
     }
 
     fn trim(&self, range: Range<u64>) -> io::Result<()> {
-        answer(self.block.discard(range))
+        match self.hold() {
+            // A client that does not read its answers: what is a hint only can be left undone.
+            Some(hold) if !hold.is_clear() => Ok(()),
+            _hold => answer(self.block.discard(range)),
+        }
     }
 
     fn cache(&self, range: Range<u64>) -> io::Result<()> {
@@ -205,8 +218,15 @@ impl Export for BlockExport {
         Ok((extent.zero, extent.length))
     }
 
+    fn transit(&self) -> Option<&Arc<Transit>> {
+        match &self.sending {
+            Sending::Counted(transit) => Some(transit),
+            Sending::Copied | Sending::FromFile => None,
+        }
+    }
+
     fn stored(&self, range: Range<u64>) -> Option<Stored> {
-        if !self.stays_in_place {
+        if matches!(self.sending, Sending::Copied) {
             return None;
         }
         let stored = self.block.host_range(range).ok().flatten()?;

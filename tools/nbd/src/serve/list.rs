@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use super::listen;
+use anyhow::Result;
 use nbd_protocol::client::{self, Error, ExportInfo, Greeting, Handshake, Target};
 use nbd_protocol::tls;
 
@@ -124,8 +125,5 @@ pub(super) fn target(socket: Option<&std::path::Path>, host: &str, port: &str) -
     if let Some(path) = socket {
         return Ok(Target::Unix(path.to_owned()));
     }
-    let Ok(number) = port.parse::<u32>() else {
-        bail!("address resolution failed for {host}:{port}: Servname not supported for ai_socktype");
-    };
-    Ok(Target::Tcp { host: host.to_owned(), port: (number & 0xffff) as u16 })
+    Ok(Target::Tcp { host: host.to_owned(), port: listen::port_number(host, port)? })
 }

@@ -149,17 +149,23 @@ fn plain(error: Errno) -> String {
     libimage::error::plain(&std::io::Error::from(error))
 }
 
-/// The addresses that `host` and `port` stand for.
-fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>> {
-    // Services are few; their names are looked up as everywhere.
-    let number = match port.parse::<u32>() {
+/// The TCP port that `port` stands for.
+///
+/// # Errors
+/// When it is no number: names of services are not looked up.
+pub(super) fn port_number(host: &str, port: &str) -> Result<u16> {
+    match port.parse::<u32>() {
         // As the system's own resolver has it: the lower half counts.
-        Ok(number) => (number & 0xffff) as u16,
+        Ok(number) => Ok((number & 0xffff) as u16),
         Err(_) => {
             bail!("address resolution failed for {host}:{port}: Servname not supported for ai_socktype")
         }
-    };
-    let found = (host, number).to_socket_addrs();
+    }
+}
+
+/// The addresses that `host` and `port` stand for.
+fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>> {
+    let found = (host, port_number(host, port)?).to_socket_addrs();
     let found: Vec<SocketAddr> = found
         .map_err(|_| anyhow!("address resolution failed for {host}:{port}: Name or service not known"))?
         .collect();

@@ -11,6 +11,8 @@ mod list;
 mod listen;
 mod options;
 mod plan;
+mod queued;
+mod request;
 mod security;
 mod source;
 
@@ -31,13 +33,13 @@ use nbd_protocol::wire::Flags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::{Command, Words};
-use block_export::BlockExport;
+use block_export::{BlockExport, Sending};
 use catalogue::Catalogue;
 use clients::{House, Rules};
 use ip::Doorman;
 use listen::Listener;
-use options::Request;
 use plan::Plan;
+use request::Request;
 
 pub(crate) use control::directory as windows;
 
@@ -74,7 +76,7 @@ pub(crate) fn export(block: Arc<dyn Block>) -> Arc<dyn Export> {
         block,
         description: None,
         contexts: Vec::new(),
-        stays_in_place: false,
+        sending: Sending::Copied,
         direct: false,
         resizable: false,
         withheld: Flags::default(),

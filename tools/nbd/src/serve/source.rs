@@ -1,20 +1,21 @@
 //! From a plan to an open image, and to what clients see of it.
 
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use libimage::filter::Slice;
 use libimage::filter::named::{Named, Stack, Withheld};
 use libimage::format::Format;
-use libimage::open::{Context, Image, OpenOptions};
-use libimage::spec::{Objects, Spec};
+use libimage::open::{Image, OpenOptions};
+use libimage::spec::Objects;
 use libimage::{Block, Error};
+use nbd_protocol::server::Transit;
 use nbd_protocol::wire::Flags;
 
-use super::block_export::{BlockExport, Context as Meta};
+use super::block_export::{BlockExport, Context as Meta, Sending};
 use super::plan::ExportPlan;
+use super::queued::queued;
 
 /// The filter that keeps what is written away from the image.
 const COPY_ON_WRITE: &str = "cow";
@@ -45,13 +46,20 @@ pub(super) fn open(plan: &ExportPlan, objects: &Arc<Objects>) -> Result<BlockExp
     let image = &base.image;
     let is_local = image.storage().is_some();
     let granule = image.qcow2().map_or(1, |qcow2| u64::from(qcow2.limits().preferred.max(1)));
-    let fixed = base.block.is_read_only() || image.format() == Format::Raw && is_local;
+    let sending = match image.format() {
+        _ if has_filters => Sending::Copied,
+        _ if base.block.is_read_only() => Sending::FromFile,
+        Format::Raw if is_local => Sending::FromFile,
+        // Where the disk becomes smaller clusters have to go.
+        _ if plan.resizable || !is_local => Sending::Copied,
+        _ => Sending::Counted(Arc::new(Transit::new(queued))),
+    };
     let block = if has_filters { base.under(&stack, plan, objects)? } else { Arc::clone(&base.block) };
     let read_only = plan.read_only || plan.snapshot.is_some() || block.is_read_only();
     Ok(BlockExport {
         block,
         granule,
-        stays_in_place: fixed && !has_filters,
+        sending,
         read_only,
         description: plan.description.clone(),
         contexts,
@@ -170,31 +178,9 @@ fn part(plan: &ExportPlan, block: &Arc<dyn Block>) -> Result<Range<u64>> {
 }
 
 fn open_image(plan: &ExportPlan, objects: &Objects, read_only: bool) -> libimage::Result<Image> {
-    let warn = |text: &str| eprintln!("{}: warning: {text}", cli::program());
-    let mut spec =
-        if plan.image_opts { Spec::image_opts(&plan.image, &warn)? } else { Spec::name(&plan.image)? };
-    if let Some(format) = &plan.format {
-        spec = spec.with_driver(format);
-    }
-    for (key, value) in [("discard", &plan.discard), ("detect-zeroes", &plan.detect_zeroes)] {
-        if let Some(value) = value {
-            spec = spec.with_default(key, value);
-        }
-    }
+    let defaults = [("discard", &plan.discard), ("detect-zeroes", &plan.detect_zeroes)];
+    let defaults: Vec<_> =
+        defaults.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))).collect();
     let options = OpenOptions { read_only, cache: plan.cache, ..OpenOptions::default() };
-    let context = Context { objects, warn: &warn, untrusted: false };
-    let image = Image::open_spec(spec, options, &context)?;
-    if image.is_guessed() && image.format() == Format::Raw && !read_only {
-        warn_guessed(&String::from_utf8_lossy(plan.image.as_bytes()));
-    }
-    Ok(image)
-}
-
-/// Said when a writable image's format was only guessed.
-fn warn_guessed(name: &str) {
-    eprintln!("WARNING: Image format was not specified for '{name}' and probing guessed raw.");
-    eprintln!(
-        "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted."
-    );
-    eprintln!("         Specify the 'raw' format explicitly to remove the restrictions.");
+    crate::source::open(&plan.image, plan.image_opts, plan.format.as_deref(), &defaults, options, objects)
 }
