@@ -157,6 +157,18 @@ pub enum Preallocation {
     Full,
 }
 
+impl Preallocation {
+    /// What it is called on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preallocation::Off => "off",
+            Preallocation::Metadata => "metadata",
+            Preallocation::Falloc => "falloc",
+            Preallocation::Full => "full",
+        }
+    }
+}
+
 /// A run of bytes that are all stored the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {

@@ -8,4 +8,5 @@ pub mod nested;
 pub mod peers;
 pub mod programs;
 pub mod random;
+pub mod socket;
 pub mod vmm;

@@ -13,11 +13,12 @@ use libimage::block::{Block, Zero};
 use libimage::open::{Context, Image, OpenOptions};
 use libimage::spec::{Objects, Spec};
 use system_tests::peers::compare;
-use system_tests::programs::run;
+use system_tests::programs::{program, run};
 use system_tests::random::Random;
+use system_tests::socket::listens;
 
 /// Runs a command beside a server: `with WORDS OF QEMU-NBD -- COMMAND`.
-const WITH: &str = r#"!! printf '%s\n' 'a=(); while [ "$1" != -- ]; do a+=("$1"); shift; done; shift; d=$(mktemp -d)' 'qemu-nbd -t -k "$PWD/s" --fork --pid-file=$d/p "${a[@]}" || exit 99' '"$@"; r=$?; p=$(cat $d/p); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.01; done; rm -r $d; exit $r' > with; qemu-img create -q -f qcow2 a.qcow2 3M; qemu-io -c 'write -P 5 1M 512k' -c 'write -z 2M 64k' a.qcow2 >/dev/null; qemu-img bitmap --add a.qcow2 marks; qemu-io -c 'write -P 6 64k 64k' a.qcow2 > /dev/null; qemu-img convert -O raw a.qcow2 same.raw; head -c 1000 same.raw > odd.raw; head -c 2M /dev/zero | tr '\0' 'x' > big.raw; qemu-img create -q -f qcow2 empty.qcow2 3M
+const WITH: &str = r#"!! printf '%s\n' 'a=(); while [ "$1" != -- ]; do a+=("$1"); shift; done; shift; d=$(mktemp -d)' 'qemu-nbd -t -k "$PWD/s" --fork --pid-file=$d/p "${a[@]}" || exit 99' '"$@"; r=$?; p=$(cat $d/p); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.01; done; rm -r $d; exit $r' > with; qemu-img create -q -f qcow2 a.qcow2 3M; qemu-io -c 'write -P 5 1M 512k' -c 'write -z 2M 64k' a.qcow2 >/dev/null; qemu-img bitmap --add a.qcow2 marks; qemu-io -c 'write -P 6 64k 64k' a.qcow2 > /dev/null; qemu-img convert -O raw a.qcow2 same.raw; head -c 1000 same.raw > odd.raw; head -c 2M /dev/zero | tr '\0' 'x' > big.raw; qemu-img create -q -f qcow2 empty.qcow2 3M; head -c 8M /dev/zero | tr '\0' 'y' > place.raw
 "#;
 
 const LIKE_QEMU_IMG: &str = r#"
@@ -28,6 +29,8 @@ bash with -r -f raw a.qcow2 -- qemu-img info nbd:unix:$PWD/s
 == what is copied
 bash with -f qcow2 empty.qcow2 -- bash -c 'qemu-img convert -n -O raw same.raw nbd:unix:$PWD/s; qemu-img resize -f raw nbd:unix:$PWD/s 4M'
 bash with -f qcow2 empty.qcow2 -- qemu-img convert -n -f qcow2 -O raw a.qcow2 nbd:unix:$PWD/s
+== new images in an export
+bash with -f raw place.raw -- bash -c 'U=nbd:unix:$PWD/s; for w in "create -f raw $U 4M" "create -f raw $U 16M" "create -f raw -o preallocation=full $U 4M" "create -f qcow2 $U 64M" "info $U" "create -f raw nbd:unix:/no 1M" "create -f qcow2 nbd:unix:/no 1M" "convert -O raw same.raw $U" "compare -f raw -F raw same.raw $U" "convert -f qcow2 -O qcow2 a.qcow2 $U" "compare -f raw -F qcow2 same.raw $U" "convert -c -O qcow2 same.raw $U" "check -f qcow2 $U" "compare -f raw -F qcow2 same.raw $U" "dd if=same.raw of=$U bs=1M" "compare -f raw -F raw same.raw $U" "convert -O raw same.raw nbd:unix:/no"; do qemu-img $w; echo $?; done'
 == a backing file
 bash with -r -f qcow2 a.qcow2 -- bash -c 'qemu-img create -f qcow2 -F raw -b nbd:unix:$PWD/s over.qcow2; qemu-img info --backing-chain over.qcow2; qemu-img map --output=json over.qcow2; qemu-img convert -O raw over.qcow2 flat.raw; qemu-img rebase -f qcow2 -b "" over.qcow2'
 == names that lead nowhere
@@ -63,7 +66,7 @@ impl Server {
             .unwrap();
         let server = Server { process, socket };
         let start = Instant::now();
-        while !server.socket.exists() {
+        while !listens(&server.socket) {
             assert!(start.elapsed() < Duration::from_secs(20), "the server does not listen");
             thread::sleep(Duration::from_millis(5));
         }
@@ -205,6 +208,31 @@ fn a_server_that_comes_back_is_found_again() {
     std::fs::write(directory.path().join("disk"), vec![1; 2 << 20]).unwrap();
     let _server = Server::start(directory.path(), words);
     assert!(patient.read_at(&mut [0; 512], 0).is_err());
+}
+
+#[test]
+fn what_comes_through_a_pipe_becomes_an_image_in_an_export() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let mut disk = vec![0; 3 << 20];
+    disk[1 << 20..(1 << 20) + 5].copy_from_slice(b"there");
+    std::fs::write(file("disk"), &disk).unwrap();
+    for format in ["raw", "qcow2"] {
+        // Whatever was there before is not what is read.
+        std::fs::write(file("place"), vec![0xee; 8 << 20]).unwrap();
+        let server = Server::start(directory.path(), "qemu-nbd -t -k SOCKET -f raw place");
+        let made = Command::new(program("img"))
+            .args(["convert", "-f", "raw", "-O", format, "-"])
+            .arg(format!("nbd:unix:{}", server.socket.display()))
+            .stdin(std::fs::File::open(file("disk")).unwrap())
+            .status();
+        assert!(made.unwrap().success());
+        drop(server);
+        let mut peer = Command::new("qemu-img");
+        peer.args(["convert", "-f", format, "-O", "raw"]).args([file("place"), file("flat")]);
+        assert!(peer.status().unwrap().success());
+        assert!(std::fs::read(file("flat")).unwrap()[..disk.len()] == disk, "{format}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::process::{Pid, Signal};
 use system_tests::programs::{peer, program, run_in};
 use system_tests::random::Random;
+use system_tests::socket::listens;
 
 const MIB: u64 = 1 << 20;
 /// Longest time that anything may take.
@@ -451,7 +452,7 @@ fn an_export_is_reached_by_any_way_and_its_errors_are_the_file_s() {
         .spawn()
         .unwrap();
     let mut server = Ended(server);
-    until("the server listens", || socket.exists());
+    until("the server listens", || listens(&socket));
     let uri = format!("nbd+unix:///?socket={}", text(&socket));
     for place in [vec![uri.as_str()], vec!["--unix", text(&socket)]] {
         let shown = Shown::export(false, &["-C", "3"], &at("file"), &place);

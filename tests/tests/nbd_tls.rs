@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use system_tests::programs::{peer, program, run};
+use system_tests::socket::listens;
 use tempfile::TempDir;
 
 /// A directory of certificates and keys, made by certtool and psktool, with an image in it.
@@ -66,7 +67,7 @@ impl Running {
     fn start(command: &mut Command, socket: &Path) -> Self {
         let mut running = Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         let start = Instant::now();
-        while !socket.exists() {
+        while !listens(socket) {
             assert!(running.0.try_wait().unwrap().is_none(), "{command:?} ended");
             assert!(start.elapsed() < Duration::from_secs(60), "{command:?} does not listen");
             sleep(Duration::from_millis(5));

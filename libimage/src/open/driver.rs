@@ -69,6 +69,11 @@ impl Driver {
         self == Driver::Format(Format::Qcow2)
     }
 
+    /// The name is that of a server's export.
+    pub(super) fn is_server(name: &OsStr) -> bool {
+        matches!(Driver::of_name(name, true), Ok(Driver::Nbd))
+    }
+
     /// The protocol that a name stands for; `with_prefix` if it may say so itself.
     pub(super) fn of_name(name: &OsStr, with_prefix: bool) -> Result<Self> {
         let local = || match std::fs::metadata(name).map(|metadata| metadata.file_type()) {

@@ -14,7 +14,7 @@ mod nbd;
 mod node;
 mod option;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -292,6 +292,11 @@ pub struct BackingReference {
     pub full: Result<OsString>,
     /// The format in the header.
     pub format: Option<String>,
+}
+
+/// `name` stands for an export of a server, which cannot be made but only be opened.
+pub fn is_server(name: &OsStr) -> bool {
+    Driver::is_server(name)
 }
 
 /// What the backing file `name` of the image at `image` is.

@@ -1,7 +1,6 @@
 //! Servers that end with their test.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_tests::programs::program;
+use system_tests::socket::listens;
 use tempfile::TempDir;
 
 /// Longer than anything takes, however slow the machine.
@@ -37,7 +37,7 @@ impl Server {
             .unwrap();
         let mut server = Server { process, socket };
         let start = Instant::now();
-        while !server.socket.exists() {
+        while !listens(&server.socket) {
             assert!(start.elapsed() < LONG, "the server does not listen");
             assert!(server.process.try_wait().unwrap().is_none(), "the server has ended");
             thread::sleep(Duration::from_millis(5));
@@ -52,16 +52,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> UnixStream {
-        let start = Instant::now();
-        let stream = loop {
-            match UnixStream::connect(&self.socket) {
-                // A socket has its name before it listens.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused && start.elapsed() < LONG => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                stream => break stream.unwrap(),
-            }
-        };
+        let stream = UnixStream::connect(&self.socket).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
         stream

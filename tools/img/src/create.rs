@@ -11,10 +11,11 @@ use libimage::format::luks::Luks;
 use libimage::format::qcow2::Qcow2;
 use libimage::format::raw::Raw;
 use libimage::open::{self, OpenOptions};
-use libimage::storage::{FileStorage, Replacement};
+use libimage::storage::FileStorage;
 use libimage::{Block, Error};
 
 use crate::arguments::{Command, HELP, OBJECT, QUIET, Usage, Words, string};
+use crate::destination::Destination;
 use crate::image::{self, local_path};
 use crate::options::{Given, Options, Target, print_help, size_argument};
 use cli::getopt::{Name, opt};
@@ -118,13 +119,16 @@ fn create(arguments: Arguments, file: &OsString, size: Option<u64>) -> Result<()
         let described = options.describe(size);
         cli::print(&format!("Formatting '{}', fmt={}{described}\n", file.display(), format.name()))?;
     }
-    make(&path, &options, size)
+    make(file, &options, size)
 }
 
-/// The file that is to be made when `name` is given.
+/// The file, or the export of a server, that is to be made an image when `name` is given.
 pub(crate) fn path_for_making(name: &OsString) -> Result<std::path::PathBuf> {
     // Nothing of that name can be made; that is said when it is tried.
     if name.is_empty() {
+        return Ok(name.into());
+    }
+    if libimage::open::is_server(name) {
         return Ok(name.into());
     }
     local_path(name)
@@ -173,20 +177,17 @@ fn look_at_backing(
 }
 
 /// Makes a new image; an old file of that name is replaced only when the new one is complete.
-fn make(file: &Path, options: &Options, size: u64) -> Result<()> {
-    let replacement = Replacement::new(file)?;
-    // Nobody can see it before it is complete: one flush at the end does for all.
-    replacement.storage().leave_flushes_to_kernel();
-    let built = build(replacement.storage(), options.target()?, size)?;
+fn make(file: &OsString, options: &Options, size: u64) -> Result<()> {
+    let destination = Destination::new(file)?;
+    destination.unseen_file();
+    let built = build(destination.storage(), options.target()?, size)?;
     built.block().flush()?;
     drop(built);
-    replacement.storage().sync()?;
-    replacement.commit()?;
-    Ok(())
+    destination.commit(true)
 }
 
 /// Lays an empty image out in `storage` and returns what it holds.
-pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Result<Built> {
+pub(crate) fn build(storage: Arc<dyn Block>, target: Target, size: u64) -> Result<Built> {
     Ok(match target {
         Target::Raw { preallocation } => {
             Raw::create(&*storage, size, preallocation).map_err(too_large)?;
@@ -198,7 +199,7 @@ pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Res
         Target::Qcow2(mut options) => {
             options.size = size;
             options.validate()?;
-            let data = options.data_file.as_deref().map(|name| data_file(name, &storage)).transpose()?;
+            let data = options.data_file.as_deref().map(|name| data_file(name, &*storage)).transpose()?;
             options.data_file = data.as_ref().map(|file| file.name().to_owned());
             Built::Qcow2(Arc::new(Qcow2::create_with_data(storage, data, &options)?))
         }
@@ -206,10 +207,10 @@ pub(crate) fn build(storage: Arc<FileStorage>, target: Target, size: u64) -> Res
 }
 
 /// Makes the file that will hold the data of the image in `storage`.
-fn data_file(name: &str, storage: &FileStorage) -> Result<Arc<dyn Block>> {
+fn data_file(name: &str, storage: &dyn Block) -> Result<Arc<dyn Block>> {
     // The path is what the image will know it by.
     let path = path_for_making(&name.into())?;
-    if path == storage.path() {
+    if path.as_os_str() == storage.name() {
         let why = "Failed to get shared \"resize\" lock\nIs another process using the image";
         bail!("{why} [{name}]?");
     }

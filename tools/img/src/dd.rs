@@ -11,10 +11,10 @@ use libimage::format::Format;
 use libimage::job::copy::{self, Manner, Plain};
 use libimage::job::{Silent, processors};
 use libimage::open::OpenOptions;
-use libimage::storage::Replacement;
 
 use crate::arguments::{Command, HELP, OBJECT, Words, string};
-use crate::create::{build, path_for_making};
+use crate::create::build;
+use crate::destination::Destination;
 use crate::image::Source;
 use crate::options::{Given, size_argument};
 use crate::text;
@@ -117,23 +117,20 @@ fn copy(
     format: Format,
 ) -> Result<()> {
     let said = || format!("{}: error while creating output image", output.display());
-    let path = path_for_making(output).with_context(said)?;
-    let replacement = Replacement::new(path).with_context(said)?;
-    replacement.storage().leave_flushes_to_kernel();
+    let destination = Destination::new(output).with_context(said)?;
+    destination.unseen_file();
     let length = range.end - range.start;
     let layout = Given::default().options(format)?.target()?;
-    let built = build(replacement.storage(), layout, length).with_context(said)?;
+    let built = build(destination.storage(), layout, length).with_context(said)?;
     let part = Slice::new(source, range.start, length)?;
     let target = built.block();
     let sparse = (target.limits().preferred as usize).clamp(SPARSE, 64 << 10);
     let sparse = if format == Format::Raw { SPARSE } else { sparse };
-    let starts_zeroed = replacement.storage().limits().zero_init;
+    let starts_zeroed = destination.storage().limits().zero_init;
     let plain = Plain { block: &*target, starts_zeroed, sparse, over_backing: false };
     copy::copy(&part, &plain, &Manner::plain(processors()), &Silent)?;
     target.flush()?;
     drop(target);
     drop(built);
-    replacement.storage().sync()?;
-    replacement.commit()?;
-    Ok(())
+    destination.commit(true)
 }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cli::progress::Percent;
@@ -16,10 +15,10 @@ use libimage::format::qcow2::{StreamManner, StreamReader, write_stream};
 use libimage::job::copy::{Compressed, Plain, Target};
 use libimage::job::processors;
 use libimage::job::stream::{copy_raw_stream, copy_stream, write_raw_stream};
-use libimage::storage::Replacement;
 
 use super::{Arguments, DEFAULT_SPARSE};
-use crate::create::{Built, build, format_for_making, path_for_making};
+use crate::create::{Built, build, format_for_making};
+use crate::destination::Destination;
 use crate::image::driver;
 use crate::options::{self, Given};
 
@@ -110,7 +109,6 @@ pub(super) fn from_input(
         bail!("A pipe can only be read from beginning to end, and converted into a file");
     }
     let format = format_for_making(format)?;
-    let path = path_for_making(target)?;
     if arguments.compress && format != Format::Qcow2 {
         bail!("Compression not supported for this file format");
     }
@@ -130,15 +128,14 @@ pub(super) fn from_input(
     let progress = progress(arguments);
     let workers = arguments.workers.unwrap_or_else(processors);
     let options = given.options(format)?;
-    let replacement = Replacement::new(&path)?;
-    let storage = replacement.storage();
-    storage.leave_flushes_to_kernel();
+    let destination = Destination::new(target)?;
+    let file = destination.unseen_file();
     let cache =
         arguments.output_cache.as_ref().map(crate::image::target_cache).transpose()?.unwrap_or_default();
-    if !cache.is_unsafe() {
-        storage.write_out_early();
+    if let Some(file) = file.filter(|_| !cache.is_unsafe()) {
+        file.write_out_early();
     }
-    let make = |size| build(Arc::clone(&storage), options.target()?, size);
+    let make = |size| build(destination.storage(), options.target()?, size);
     let built = match source {
         Format::Raw => {
             let built = make(0)?;
@@ -164,10 +161,7 @@ pub(super) fn from_input(
     };
     built.block().flush()?;
     drop(built);
-    if !cache.is_unsafe() {
-        storage.sync()?;
-    }
-    Ok(replacement.commit()?)
+    destination.commit(!cache.is_unsafe())
 }
 
 /// Calls `copy` with the new image as a target.
@@ -179,13 +173,14 @@ fn write(
     if let (true, Built::Qcow2(image)) = (arguments.compress, built) {
         return Ok(copy(&Compressed::new(image, arguments.level, true, false))?);
     }
-    let (cluster, encrypted) = match built {
-        Built::Qcow2(image) => (image.cluster_size(), !image.limits().zero_init),
-        Built::Raw(_) => (1, false),
-        Built::Luks(_) => (1, true),
+    let cluster = match built {
+        Built::Qcow2(image) => image.cluster_size(),
+        Built::Raw(_) | Built::Luks(_) => 1,
     };
     let sparse = arguments.sparse.unwrap_or(DEFAULT_SPARSE);
     let sparse = if sparse == 0 { 0 } else { sparse.max(cluster) as usize };
     let block = built.block();
-    Ok(copy(&Plain { block: &*block, starts_zeroed: !encrypted, sparse, over_backing: false })?)
+    // What was there before, on a block device or a server, and what is encrypted, does not read as zeroes.
+    let starts_zeroed = block.limits().zero_init;
+    Ok(copy(&Plain { block: &*block, starts_zeroed, sparse, over_backing: false })?)
 }

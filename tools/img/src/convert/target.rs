@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::resume::{self, Journal};
 use super::{Arguments, DEFAULT_SPARSE};
 use crate::create::{Built, build, format_for_making, path_for_making};
+use crate::destination::Destination;
 use crate::image::{self, Source, driver, target_cache};
 use crate::options::{Given, Options};
 use crate::text;
@@ -61,31 +62,30 @@ impl Job<'_> {
             true => Some(self.journal(&path, sources, format, &options)?),
             false => None,
         };
-        let replacement = match journal {
-            Some(_) => Replacement::resumable(&path),
-            None => Replacement::new(&path),
-        }
-        .with_context(said)?;
-        let begun = match &journal {
-            Some(journal) => journal.begin(&replacement)?,
-            None => false,
+        let (destination, file, old) = match &journal {
+            Some(journal) => {
+                let replacement = Replacement::resumable(&path).with_context(said)?;
+                let begun = journal.begin(&replacement)?;
+                let file = replacement.storage();
+                let old = if begun { resume::reopen(Arc::clone(&file), format, size)? } else { None };
+                (Destination::File(Box::new(replacement)), Some(file), old)
+            }
+            None => {
+                let destination = Destination::new(target).with_context(said)?;
+                let file = destination.unseen_file();
+                (destination, file, None)
+            }
         };
-        let storage = replacement.storage();
-        if journal.is_none() {
-            // Until it has its name nothing depends on the order of writes.
-            storage.leave_flushes_to_kernel();
-        }
         let durable = !cache.is_unsafe();
-        if durable {
-            storage.write_out_early();
+        if let (Some(file), true) = (&file, durable) {
+            file.write_out_early();
         }
-        let old = if begun { resume::reopen(Arc::clone(&storage), format, size)? } else { None };
         let begun = old.is_some();
         let built = match old {
             Some(built) => built,
             None => {
                 let layout = options.target().with_context(said)?;
-                build(Arc::clone(&storage), layout, size).with_context(said)?
+                build(destination.storage(), layout, size).with_context(said)?
             }
         };
         let backing = open_backing(&path, &options)
@@ -93,12 +93,12 @@ impl Job<'_> {
         if let (Built::Qcow2(image), Some(backing)) = (&built, &backing) {
             image.set_backing(Some(backing.block()));
         }
-        let zeroed = storage.limits().zero_init && built.block().limits().zero_init;
+        let zeroed = destination.storage().limits().zero_init && built.block().limits().zero_init;
         let fresh = zeroed && backing.is_none() && !begun;
         let owns_space = options.get("preallocation").is_some_and(|mode| mode == "falloc" || mode == "full");
         let block = built.block();
         let resume = journal.is_some().then_some(Resume { target: &*block, begun });
-        let copier = Copier { job: self, storage: (!owns_space).then_some(&*storage), fresh, resume };
+        let copier = Copier { job: self, storage: file.as_deref().filter(|_| !owns_space), fresh, resume };
         match &built {
             Built::Qcow2(image) => {
                 self.check_room_for_bitmaps(image)?;
@@ -111,10 +111,7 @@ impl Job<'_> {
         }
         block.flush()?;
         drop((block, built));
-        if durable {
-            storage.sync()?;
-        }
-        replacement.commit()?;
+        destination.commit(durable)?;
         if let Some(journal) = journal {
             journal.remove();
         }
