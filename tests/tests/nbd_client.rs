@@ -178,7 +178,7 @@ fn a_server_that_comes_back_is_found_again() {
     std::fs::write(directory.path().join("disk"), vec![1; 1 << 20]).unwrap();
     let words = "qemu-nbd -t -e 4 -k SOCKET -f raw disk";
     let server = Server::start(directory.path(), words);
-    let patient = server.open(r#","reconnect-delay":30"#, false).unwrap();
+    let patient = server.open(r#","reconnect-delay":10"#, false).unwrap();
     let hasty = server.open("", true).unwrap();
     patient.write_at(&[2; 512], 512).unwrap();
     drop(server);
