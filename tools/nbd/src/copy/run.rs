@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
@@ -48,7 +48,8 @@ pub(super) fn run(source: &End, destination: &End, options: &Options) -> Result<
             if source.size() > target.size() {
                 return Err(too_small(target.size(), source.size()));
             }
-            let sink = Sink { block: &*target, is_zero: is_new || options.destination_is_zero, options };
+            let is_zero = is_new || options.destination_is_zero;
+            let sink = Sink { block: &*target, is_zero, turn: is_new.then(Mutex::default), options };
             blocks(&*source, &sink, options, &progress)?;
             // An image's own tables are part of what was written.
             if options.flush || options.destination_format.is_some() {
@@ -62,7 +63,7 @@ pub(super) fn run(source: &End, destination: &End, options: &Options) -> Result<
             let nothing = nothing(source.size())?;
             // What is thrown away is not looked at.
             let unlooked = Options { sparse: 0, ..Options::default() };
-            let sink = Sink { block: &*nothing, is_zero: true, options: &unlooked };
+            let sink = Sink { block: &*nothing, is_zero: true, turn: None, options: &unlooked };
             blocks(&*source, &sink, options, &progress)?;
         }
         (Opened::Block(source, _), Opened::Stream(mut out, name)) => {
@@ -114,11 +115,15 @@ struct Sink<'a> {
     block: &'a dyn Block,
     /// It reads as zeroes already.
     is_zero: bool,
+    /// For files: the kernel lets one write at a time, and keeps a processor busy with whoever waits for it; a server on
+    /// this machine has a use for that.
+    turn: Option<Mutex<()>>,
     options: &'a Options,
 }
 
 impl Target for Sink<'_> {
     fn write(&self, bytes: &[u8], offset: u64) -> libimage::Result<()> {
+        let _turn = self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         self.block.write_at(bytes, offset)
     }
 
