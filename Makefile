@@ -66,9 +66,12 @@ demo: build
 test:
 	@scripts/install-packages test
 	@$(MAKE) --no-print-directory appliance
-	$(CARGO) test --release --no-fail-fast --workspace --exclude guestd
-	$(CARGO) test --release -p libimage --features schedule --test schedules
-	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/scripts/as-root $(CARGO) test --release --no-fail-fast -p guestd
+	@failed=; \
+	$(CARGO) test --release --no-fail-fast --workspace --exclude guestd || failed="$$failed workspace"; \
+	$(CARGO) test --release -p libimage --features schedule --test schedules || failed="$$failed schedules"; \
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$(CURDIR)/scripts/as-root \
+	    $(CARGO) test --release --no-fail-fast -p guestd || failed="$$failed guestd"; \
+	[ -z "$$failed" ] || { echo "these tests failed:$$failed" >&2; exit 1; }
 
 bench: build
 	@scripts/install-packages demo

@@ -27,6 +27,9 @@ mkdir expired; role expired server good ecdsa 'activation_date = "2020-01-01 00:
 expiration_date = "2021-01-01 00:00:00"'; cp good/ca-cert.pem expired
 cp -r good revoking; printf "crl_next_update = 300\ncrl_number = 1\n" > crl.info
 certtool --generate-crl --load-ca-privkey good/ca-key.pem --load-ca-certificate good/ca-cert.pem --load-certificate good/client-cert.pem --template crl.info --outfile revoking/ca-crl.pem
+mkdir rich; cp good/ca-cert.pem rich; role rich client good ecdsa 'country = GB
+organization = "Ours, + <Co>"'
+printf '{"policy": "deny", "rules": [{"match": "C=GB,*", "policy": "allow", "format": "glob"}]}' > rules.json
 mkdir anonymous; cp good/ca-cert.pem anonymous; mkdir keys
 psktool -u alice -p keys/keys.psk; psktool -u qemu -p keys/keys.psk; sed 's/alice:..../alice:0000/' keys/keys.psk > wrong.psk; sed 's/alice/eve/' keys/keys.psk > eve.psk
 head -c 3145728 /dev/urandom > image; head -c 3145728 /dev/zero > empty"#;
@@ -217,6 +220,64 @@ fn our_server_refuses_strangers() {
     fs::copy(house.path("eve.psk"), house.path("keys/keys.psk")).unwrap();
     assert_eq!(ask("keys.s", "eve.psk").stdout, b"3145728\n");
     assert!(!ask("keys.s", "wrong.psk").status.success());
+}
+
+#[test]
+fn certificates_are_accepted_of_those_whom_an_object_allows() {
+    const NAME: &str = r"C=GB,,O=Ours\,, \+ \<Co\>,,CN=a client";
+    let house = House::new();
+    std::os::unix::fs::symlink(program("nbd"), house.path("qemu-nbd")).unwrap();
+    let rules = house.path("rules.json");
+    for (number, (object, is_let_in)) in [
+        (format!("authz-simple,identity={NAME}"), true),
+        ("authz-simple,identity=CN=a client".to_owned(), false),
+        ("authz-list,rules.0.match=C=GB,,*,rules.0.policy=allow,rules.0.format=glob".to_owned(), true),
+        ("authz-list,rules.0.match=C=GB,,*,rules.0.policy=allow".to_owned(), false),
+        (format!("authz-list,policy=allow,rules.0.match={NAME},rules.0.policy=deny"), false),
+        (format!("authz-list-file,filename={rules}"), true),
+        ("authz-list-file,filename=/no".to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let heard = |name: &str| {
+            let socket = format!("{number}.s");
+            let _ = fs::remove_file(house.path(&socket));
+            let log = house.path("log");
+            let mut command = Command::new(name);
+            command.args([
+                "-t",
+                "-k",
+                &house.path(&socket),
+                "-r",
+                "-f",
+                "raw",
+                "--tls-creds=t",
+                "--tls-authz=a",
+            ]);
+            command.args(["--object", &format!("{object},id=a"), "--object"]);
+            command.arg(format!(
+                "tls-creds-x509,id=t,endpoint=server,verify-peer=on,dir={}",
+                house.path("good")
+            ));
+            command.arg(house.path("image")).stderr(fs::File::create(&log).unwrap());
+            let server = Running::start(&mut command, &house.0.path().join(&socket));
+            let output =
+                Command::new("nbdinfo").args(["--size", &house.uri(&socket, "rich")]).output().unwrap();
+            drop(server);
+            let told = fs::read_to_string(log).unwrap();
+            (
+                output.stdout,
+                told.lines().filter(|line| line.contains("denied")).map(str::to_owned).collect::<Vec<_>>(),
+            )
+        };
+        let ours = heard(&house.path("qemu-nbd"));
+        assert_eq!(ours.0, if is_let_in { b"3145728\n".as_slice() } else { b"" }, "{object}");
+        // The distribution's QEMU reads no files of rules.
+        if !object.contains("file") {
+            assert_eq!(ours, heard("qemu-nbd"), "{object}");
+        }
+    }
 }
 
 #[test]

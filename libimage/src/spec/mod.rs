@@ -5,6 +5,7 @@
 //! `file.filename`, `backing.file.driver`. Nothing is opened here; [`crate::open`] takes the options apart, each
 //! node its own, and complains about what is left.
 
+mod authorization;
 mod dict;
 pub mod json;
 mod keyval;
@@ -14,6 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub use authorization::{Authorization, Rules};
 pub use dict::{Dict, Scalar};
 pub use keyval::split_commas;
 pub use objects::{Objects, TlsCredentials, object_help};

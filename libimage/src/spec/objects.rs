@@ -9,6 +9,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
+use super::authorization::{self, Authorization, Rules};
 use super::json;
 use super::keyval::split_commas;
 use crate::crypto::{self, CipherAlg, base64};
@@ -106,6 +107,7 @@ pub struct Objects {
 enum Object {
     Secret(Vec<u8>),
     Tls(TlsCredentials),
+    Authorization(Authorization),
     Other,
 }
 
@@ -139,6 +141,7 @@ impl fmt::Debug for Object {
         f.write_str(match self {
             Object::Secret(_) => "Secret",
             Object::Tls(_) => "TlsCredentials",
+            Object::Authorization(_) => "Authorization",
             Object::Other => "Other",
         })
     }
@@ -172,9 +175,10 @@ impl Objects {
             }));
         };
         let id = take("id")?;
-        if let Some((key, _)) =
-            properties.iter().find(|(key, _)| kind.properties.iter().all(|(name, _)| name != key))
-        {
+        if let Some((key, _)) = properties.iter().find(|(key, _)| {
+            kind.properties.iter().all(|(name, _)| name != key)
+                && !(kind.name == "authz-list" && authorization::is_key(key))
+        }) {
             return Err(Error::Invalid(match key.split_once('.') {
                 Some((group, _)) => format!("Parameters '{group}.*' are unexpected"),
                 None => format!("Parameter '{key}' is unexpected"),
@@ -195,6 +199,9 @@ impl Objects {
             "tls-creds-anon" => Object::Tls(TlsCredentials { kind: "anon", properties }),
             "tls-creds-psk" => Object::Tls(TlsCredentials { kind: "psk", properties }),
             "tls-creds-x509" => Object::Tls(TlsCredentials { kind: "x509", properties }),
+            "authz-list" => Object::Authorization(Authorization::List(Rules::from_properties(&properties)?)),
+            "authz-list-file" => Object::Authorization(Authorization::File(only("filename", &properties)?)),
+            "authz-simple" => Object::Authorization(Authorization::Simple(only("identity", &properties)?)),
             _ => Object::Other,
         };
         if self.objects.contains_key(&id) {
@@ -235,6 +242,18 @@ impl Objects {
             Some(Object::Tls(credentials)) => Ok(credentials),
             Some(_) => Err(Error::Invalid(format!("Object with id '{id}' is not TLS credentials"))),
             None => Err(Error::Invalid(format!("No TLS credentials with id '{id}'"))),
+        }
+    }
+
+    /// Who may do something by the object called `id`.
+    ///
+    /// # Errors
+    /// When there is none, or the object of that name is something else.
+    pub fn authorization(&self, id: &str) -> Result<&Authorization> {
+        match self.objects.get(id) {
+            Some(Object::Authorization(authorization)) => Ok(authorization),
+            Some(_) => Err(Error::Invalid(format!("Object '{id}' is not a QAuthZ subclass"))),
+            None => Err(Error::Invalid(format!("Cannot find QAuthZ object ID {id}"))),
         }
     }
 
@@ -279,13 +298,17 @@ impl Objects {
     }
 }
 
-/// Refuses values that are none of their type, and objects that lack what they are made for.
+/// The property that an object is made for.
+fn only(name: &str, properties: &[(String, String)]) -> Result<String> {
+    let value = properties.iter().rev().find(|(key, _)| key == name);
+    value.map(|(_, value)| value.clone()).ok_or_else(|| missing(name))
+}
+
+/// Refuses values that are none of their type.
 fn check_values(kind: &Kind, properties: &[(String, String)]) -> Result<()> {
-    if kind.name == "authz-simple" && properties.is_empty() {
-        return Err(missing("identity"));
-    }
     for (key, value) in properties {
         let what = match kind.properties.iter().find(|(name, _)| name == key).map(|(_, what)| *what) {
+            Some("list") => format!("Invalid parameter type for '{key}', expected: array"),
             Some("int") if value.parse::<i64>().is_err() => format!("Parameter '{key}' expects integer"),
             Some("QAuthZListPolicy") if !["allow", "deny"].contains(&value.as_str()) => {
                 format!("Parameter '{key}' does not accept value '{value}'")
@@ -346,8 +369,22 @@ fn json_properties(text: &str) -> Result<Vec<(String, Option<String>)>> {
     let Value::Object(object) = json::parse(text).map_err(Error::Invalid)? else {
         return Err(Error::Invalid("Invalid JSON object given".to_owned()));
     };
-    let text = |(key, value): (&String, &Value)| (key.clone(), value.as_str().map(str::to_owned));
-    Ok(object.iter().map(text).collect())
+    let mut properties = Vec::new();
+    for (key, value) in &object {
+        let list = value.as_array().filter(|list| list.iter().all(Value::is_object));
+        let Some(list) = list else {
+            properties.push((key.clone(), value.as_str().map(str::to_owned)));
+            continue;
+        };
+        let members = list.iter().enumerate().flat_map(|(number, one)| {
+            let members = one.as_object().into_iter().flatten();
+            members.map(move |(name, value)| {
+                (format!("{key}.{number}.{name}"), value.as_str().map(str::to_owned))
+            })
+        });
+        properties.extend(members);
+    }
+    Ok(properties)
 }
 
 /// Properties as `key=value`; the first word alone is the type.
@@ -372,7 +409,7 @@ fn key_value_properties(text: &str) -> Result<Vec<(String, Option<String>)>> {
             }
             None => return Err(Error::Invalid(format!("Expected '=' after parameter '{part}'"))),
         };
-        if !key.split('.').all(is_key) {
+        if !key.split('.').all(is_key) && !authorization::is_key(&key) {
             let shown = if key.contains(',') { "" } else { &key };
             return Err(Error::Invalid(format!("Invalid parameter '{shown}'")));
         }
@@ -450,6 +487,8 @@ mod tests {
             ("iothread,id=x", "invalid object type: iothread"),
             ("authz-simple,id=x", "Parameter 'identity' is missing"),
             ("authz-list,id=x,policy=y", "Parameter 'policy' does not accept value 'y'"),
+            ("authz-list,id=x,rules=y", "Invalid parameter type for 'rules', expected: array"),
+            ("authz-list,id=x,rules.0.match=y", "Parameter 'rules.0.policy' is missing"),
             ("main-loop,id=x,aio-max-batch=y", "Parameter 'aio-max-batch' expects integer"),
             ("", "Parameter 'qom-type' is missing"),
             ("foo,id=x", "Parameter 'qom-type' does not accept value 'foo'"),

@@ -82,6 +82,11 @@ impl Opt {
         self.long
     }
 
+    /// It is the option in front of it under another name: those have no help of their own.
+    fn is_other_name(&self) -> bool {
+        self.letter.is_none() && self.help.is_empty()
+    }
+
     fn is_like(&self, other: &Opt) -> bool {
         self.letter == other.letter && self.value.is_some() == other.value.is_some() && self.letter.is_some()
     }
@@ -214,13 +219,24 @@ impl<'a> Getopt<'a> {
         if let Some(exact) = long().find(|option| option.long.as_bytes() == name) {
             return Ok(exact);
         }
-        let near = long().filter(|option| !option.ours && option.long.as_bytes().starts_with(name));
-        let near: Vec<&Opt> = near.collect();
+        // Each with the one that it is another name of.
+        let mut meant = None;
+        let named = long().map(|option| {
+            let root = meant.filter(|_| option.is_other_name()).unwrap_or(option);
+            meant = Some(root);
+            (option, root)
+        });
+        let near = named.filter(|(option, _)| !option.ours && option.long.as_bytes().starts_with(name));
+        let near: Vec<(&Opt, &Opt)> = near.collect();
         match near[..] {
             [] => Err(format!("unrecognized option '--{shown}'")),
-            [first, ref others @ ..] if others.iter().all(|other| other.is_like(first)) => Ok(first),
+            [(first, root), ref others @ ..]
+                if others.iter().all(|(other, meant)| other.is_like(first) || std::ptr::eq(*meant, root)) =>
+            {
+                Ok(first)
+            }
             _ => {
-                let names: String = near.iter().map(|option| format!(" '--{}'", option.long)).collect();
+                let names: String = near.iter().map(|(option, _)| format!(" '--{}'", option.long)).collect();
                 Err(format!("option '--{shown}' is ambiguous; possibilities:{names}"))
             }
         }
@@ -231,13 +247,15 @@ impl<'a> Getopt<'a> {
 mod tests {
     use super::*;
 
-    const TABLE: [Opt; 6] = [
+    const TABLE: [Opt; 8] = [
         opt('q', "quiet", "", "silence"),
         opt('f', "format", "FMT", "format"),
         opt('\0', "force", "", "force"),
         opt('\0', "output", "HOW", "form"),
         opt('c', "", "", "compress"),
         optional('p', "progress", "FD", "progress"),
+        opt('\0', "colors", "", "colours"),
+        opt('\0', "colours", "", ""),
     ];
 
     const COMMON: [Opt; 2] = [ours("force", "", "hidden by the table"), ours("safe", "", "everywhere")];
@@ -272,6 +290,7 @@ mod tests {
         assert_eq!(read("-q -- -q --x"), "q= -q --x");
         assert_eq!(read("-f -- x"), "f=-- x");
         assert_eq!(read("- -c"), "- c=");
+        assert_eq!(read("--col --colou"), "colors= colours=");
         assert_eq!(read("--safe -f --safe --force"), "safe= f=--safe force=");
         assert_eq!(read("--progress 1 --progress=2 -pq"), "p= 1 p=2 p= q=");
     }

@@ -29,6 +29,8 @@ qemu-img, and it answers by that name when it is run through a link called
 .BR qemu-img .
 .PP
 An image is named by a file name, by
+.BI nbd:// HOST / EXPORT
+and the like for the export of a server, in which new images can be made as well, by
 .BI json:{ ... }
 with the options of its nodes, or with
 .B \-\-image\-opts

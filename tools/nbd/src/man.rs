@@ -89,6 +89,18 @@ its image is a name, or an object of block options.
 Certificates need TLS 1.2 or 1.3, shared keys TLS 1.3. Anonymous encryption is not spoken: it protects from nobody who
 can change what is on the way. A directory of certificates has the files ca\-cert.pem, server\-cert.pem,
 server\-key.pem, client\-cert.pem, client\-key.pem and perhaps ca\-crl.pem.
+.PP
+Whose certificates a server accepts an object can say:
+.BI \-\-object\ authz\-simple,id= ID ,identity= NAME
+for one name,
+.B authz\-list
+and
+.B authz\-list\-file
+for rules, and
+.BI \-\-tls\-authz= ID
+with credentials of
+.BR \-\-tls\-creds .
+Names are like C=GB,O=Ours,CN=backup; a comma in an object's value is written twice.
 .SH EXIT STATUS
 0 on success and 1 on errors, but for
 .TP

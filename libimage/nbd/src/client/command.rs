@@ -27,6 +27,7 @@ case $1 in
     *) eval "exec <&$1 $1<&-" ;;
 esac
 shift
+command -v "$1" >/dev/null 2>&1 || { printf '%s: No such file or directory\n' "$1" >&2; exit 127; }
 LISTEN_PID=$$ LISTEN_FDS=1 exec "$@""#;
 
 /// How long a server may take to end before it is made to.

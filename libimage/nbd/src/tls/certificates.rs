@@ -16,8 +16,9 @@ use rustls::{
     ServerConnection, SignatureScheme,
 };
 
+use super::failure::broken;
 use super::session::Session;
-use super::{SetupError, files};
+use super::{Judge, SetupError, files, name};
 use crate::stream::Stream;
 
 fn provider() -> Arc<CryptoProvider> {
@@ -27,6 +28,9 @@ fn provider() -> Arc<CryptoProvider> {
 /// A server with a certificate.
 pub(super) struct Server {
     config: Arc<ServerConfig>,
+    verify_peer: bool,
+    /// Who of those with a certificate may come in.
+    pub(super) judge: Option<Arc<Judge>>,
 }
 
 impl Server {
@@ -51,12 +55,21 @@ impl Server {
         let mut config = builder.with_single_cert(certificates, key).map_err(unusable)?;
         // Connections are few and long: nobody comes back for a session.
         config.send_tls13_tickets = 0;
-        Ok(Server { config: Arc::new(config) })
+        Ok(Server { config: Arc::new(config), verify_peer, judge: None })
     }
 
     pub(super) fn begin(&self, stream: &mut Stream) -> io::Result<()> {
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(io::Error::other)?;
-        begin(Connection::Server(connection), stream)
+        let session = Session::begin(Connection::Server(connection), stream.wire())?;
+        if let Some(judge) = self.judge.as_ref().filter(|_| self.verify_peer) {
+            let subject = session.peer().and_then(|certificate| name::of_subject(&certificate));
+            if !subject.as_deref().is_some_and(|subject| judge(subject)) {
+                let subject = subject.unwrap_or_else(|| "a certificate without a name".to_owned());
+                return Err(broken(&format!("TLS x509 authz check for {subject} is denied")));
+            }
+        }
+        stream.encrypt(Box::new(session));
+        Ok(())
     }
 }
 
@@ -114,14 +127,10 @@ impl Client {
     pub(super) fn begin(&self, stream: &mut Stream) -> io::Result<()> {
         let connection =
             ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
-        begin(Connection::Client(connection), stream)
+        let session = Session::begin(Connection::Client(connection), stream.wire())?;
+        stream.encrypt(Box::new(session));
+        Ok(())
     }
-}
-
-fn begin(connection: Connection, stream: &mut Stream) -> io::Result<()> {
-    let session = Session::begin(connection, stream.wire())?;
-    stream.encrypt(Box::new(session));
-    Ok(())
 }
 
 /// Decides whether a server is the one that is meant.

@@ -12,11 +12,13 @@
 mod certificates;
 mod failure;
 mod files;
+mod name;
 mod psk;
 mod session;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use files::default_directory;
 
@@ -88,6 +90,9 @@ impl SetupError {
     }
 }
 
+/// Says whether somebody may come in, by name.
+pub type Judge = dyn Fn(&str) -> bool + Send + Sync;
+
 /// What a server proves to its clients, and demands of them.
 pub struct Server(ServerKind);
 
@@ -104,6 +109,16 @@ impl Server {
     /// When a file is missing or of no use.
     pub fn with_certificates(directory: &Path, verify_peer: bool) -> Result<Self, SetupError> {
         Ok(Server(ServerKind::Certificates(certificates::Server::new(directory, verify_peer)?)))
+    }
+
+    /// Of those who have proved who they are by a certificate only those get in of whom `judge` says so, by the subject of the
+    /// certificate. Whoever is let in without a certificate, or with a key, is not judged.
+    #[must_use]
+    pub fn judging(mut self, judge: Arc<Judge>) -> Self {
+        if let ServerKind::Certificates(server) = &mut self.0 {
+            server.judge = Some(judge);
+        }
+        self
     }
 
     /// A server that knows the keys in `file`, which has lines `USER:KEY`. It is read again for each client.

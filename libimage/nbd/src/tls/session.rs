@@ -67,6 +67,13 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The certificate of the peer in DER's form, if it has shown one.
+    pub(super) fn peer(&self) -> Option<Vec<u8>> {
+        lock(&self.connection).peer_certificates()?.first().map(|certificate| certificate.to_vec())
+    }
+}
+
 /// Why the peer does not listen any more, if it said so before it left.
 fn last_word(connection: &mut Connection, pipe: &mut Pipe<'_>) -> Option<io::Error> {
     while connection.read_tls(pipe).ok()? > 0 {

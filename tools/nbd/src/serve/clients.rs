@@ -219,12 +219,16 @@ impl House {
         let (session, stream): (Box<Session>, _) = match negotiate(stream, &*self.exports, &self.terms) {
             Ok(Outcome::Transmission(session, stream)) => (session, stream),
             Ok(Outcome::Finished) => return false,
-            Err(HandshakeError::Io(_)) => {
+            Err(HandshakeError::Io(error)) if error.get_ref().is_none() => {
                 self.say(id, "left during the handshake");
                 return false;
             }
+            Err(HandshakeError::Io(error)) if cli::plays_peer() => {
+                eprintln!("{}: option negotiation failed: {error}", cli::program());
+                return false;
+            }
             Err(error) => {
-                self.say(id, &error.to_string());
+                self.say(id, &libimage::error::describe(&error));
                 return false;
             }
         };

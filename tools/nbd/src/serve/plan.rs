@@ -54,6 +54,8 @@ pub(super) struct TlsPlan {
     pub(super) psk: Option<PathBuf>,
     /// Credentials among the objects of the command line.
     pub(super) object: Option<String>,
+    /// The object that says of whom certificates are accepted.
+    pub(super) authorization: Option<String>,
     /// Clients need certificates too.
     pub(super) verify_peer: bool,
 }

@@ -67,7 +67,7 @@ impl Reading {
 
     fn check_tls(&self) -> Result<()> {
         for (given, name) in
-            [(self.hostname.is_some(), "--tls-hostname"), (self.authorization.is_some(), "--tls-authz")]
+            [(self.hostname.is_some(), "--tls-hostname"), (self.tls.authorization.is_some(), "--tls-authz")]
         {
             if given && self.tls.object.is_none() {
                 bail!("{name} is not permitted without --tls-creds");
@@ -75,9 +75,6 @@ impl Reading {
         }
         if self.hostname.is_some() && !self.lists {
             bail!("TLS hostname is only supported with export list");
-        }
-        if self.authorization.is_some() {
-            bail!("--tls-authz is not supported: --ip and certificates decide who may come");
         }
         if self.tls.is_on() && self.device.is_some() {
             bail!("TLS is not supported with a host device");

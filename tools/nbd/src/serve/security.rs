@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use libimage::spec::Objects;
+use libimage::spec::{Authorization, Objects};
 use nbd_protocol::server::Security;
 use nbd_protocol::stream::Encryption;
 use nbd_protocol::tls;
@@ -28,7 +28,11 @@ pub(super) fn of(plan: &TlsPlan, objects: &Objects) -> Result<Security> {
         return Ok(Security::Plain);
     }
     if let Some(id) = &plan.object {
-        return Ok(Security::Required(Arc::new(of_object(id, objects)?)));
+        let mut server = of_object(id, objects)?;
+        if let Some(id) = &plan.authorization {
+            server = server.judging(judge(objects.authorization(id)?.clone()));
+        }
+        return Ok(Security::Required(Arc::new(server)));
     }
     let server = match (&plan.psk, &plan.certificates) {
         (Some(_), Some(_)) => bail!("Either --tls-psk or --tls-certificates can be used, not both"),
@@ -64,4 +68,14 @@ fn of_object(id: &str, objects: &Objects) -> Result<tls::Server> {
         ),
     };
     server.map_err(|error| anyhow!("Failed to get TLS creds: {}", libimage::error::describe(&error)))
+}
+
+/// Asks the object who may come in.
+fn judge(authorization: Authorization) -> Arc<tls::Judge> {
+    Arc::new(move |name| {
+        authorization.allows(name).unwrap_or_else(|error| {
+            eprintln!("{}: {}", cli::program(), libimage::error::describe(&error));
+            false
+        })
+    })
 }
