@@ -45,7 +45,7 @@ const KINDS: &[Kind] = &[
 ];
 
 /// Copies that one appliance sees.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u64 = 3;
 
 /// How many appliances see damaged copies of each kind; more where somebody has time.
 fn rounds() -> u64 {

@@ -115,7 +115,7 @@ flushed. A second one ends it at once.
 .SH EXAMPLES
 .nf
 nbd serve \-k /run/disk.sock \-f qcow2 disk.qcow2
-nbd serve \-p 10809 \-r \-\-tls\-certificates /etc/pki/nbd disk.qcow2
+nbd serve \-b 0.0.0.0 \-r \-\-tls\-certificates /etc/pki/nbd disk.qcow2
 nbd serve \-\-filter cow \-\-run 'guestfish \-a $uri \-i' disk.qcow2
 nbd info \-\-map nbd://host/disk
 nbd copy \-p nbd://host/disk disk.raw

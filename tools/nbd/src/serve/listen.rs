@@ -199,8 +199,12 @@ fn tcp(host: &str, port: &str) -> Result<Listener> {
         }
     }
     let Some(bound) = shown else {
+        let what = match failure {
+            Some(Errno::ADDRINUSE) | None => "find an available port",
+            Some(_) => "bind socket",
+        };
         let why = failure.map_or("no address".to_owned(), plain);
-        bail!("Failed to find an available port: {why}");
+        bail!("Failed to {what}: {why}");
     };
     let target = Target::Tcp { host: bound.ip().to_string(), port: bound.port() };
     Ok(Listener { sockets, target: Some(target), path: None, directory: None })

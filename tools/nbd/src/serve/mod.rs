@@ -61,11 +61,17 @@ fn run(words: Words) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Request::Detach(device) => {
+            found(&device).with_context(|| format!("Cannot open {}", device.display()))?;
             crate::attach::take_off(&device)?;
             cli::print(&format!("{} disconnected\n", device.display()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// There is such a file, which can be written to.
+fn found(device: &Path) -> std::io::Result<()> {
+    std::fs::File::options().read(true).write(true).open(device).map(drop)
 }
 
 /// A block as an export, for a client that is told all about it by other means. The image that it is part of must be kept.
@@ -154,6 +160,10 @@ fn attach(
     background: Option<Background>,
 ) -> Result<ExitCode> {
     let [image] = &plan.exports[..] else { bail!("A device shows one image") };
+    if options::is_qemu() {
+        // Others may name devices that come into being only when they are needed.
+        found(device).with_context(|| format!("Failed to open {}", device.display()))?;
+    }
     let export: Arc<dyn Export> = Arc::new(source::open(image, objects)?);
     crate::attach::attach_export(&export, &image.image, device, || {
         write_number(plan)?;

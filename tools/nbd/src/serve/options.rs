@@ -239,6 +239,7 @@ impl Reading {
                 if !["native", "io_uring", "threads"].contains(&text.as_str()) {
                     bail!("Invalid aio mode '{text}'");
                 }
+                export.native_aio = text == "native";
             }
             "discard" => {
                 if std::mem::replace(&mut self.discard_given, true) {
@@ -334,7 +335,11 @@ fn snapshot(text: &str) -> Result<String> {
     for part in format!("snapshot.{list}").split(',') {
         match part.split_once('=') {
             Some(("snapshot.id" | "snapshot.name", value)) => chosen = Some(value.to_owned()),
-            _ => bail!("Failed to load snapshot: '{part}' does not name one"),
+            _ => {
+                let key = part.split('=').next().unwrap_or_default();
+                let program = cli::program();
+                bail!("Invalid parameter '{key}'\n{program}: Failed in parsing snapshot param `{text}'")
+            }
         }
     }
     chosen.ok_or_else(|| anyhow!("Failed to load snapshot: '{text}' does not name one"))

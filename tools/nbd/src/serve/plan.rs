@@ -35,6 +35,8 @@ pub(super) struct ExportPlan {
     /// Bitmaps that are told.
     pub(super) bitmaps: Vec<String>,
     pub(super) cache: CacheMode,
+    /// `aio=native` was asked for, which goes past the page cache only.
+    pub(super) native_aio: bool,
     /// `discard=` of the image.
     pub(super) discard: Option<String>,
     /// `detect-zeroes=` of the image.

@@ -98,6 +98,11 @@ impl Base {
         let image = open_image(plan, objects, read_only).map_err(|error| {
             anyhow!("Failed to blk_new_open '{shown}': {}", cli::error::full_chain(&error.into()))
         })?;
+        if plan.native_aio && !plan.cache.is_direct() {
+            bail!(
+                "Failed to blk_new_open '{shown}': aio=native was specified, but it requires cache.direct=on, which was not specified."
+            );
+        }
         let block = match &plan.snapshot {
             Some(snapshot) => self::snapshot(&image, snapshot)?,
             None => image.block(),
