@@ -38,6 +38,12 @@ d
 --detect-zeroes=bogus q.qcow2
 --detect-zeroes=unmap q.qcow2
 -l bogus q.qcow2
+-l snapshot.foo=1 q.qcow2
+-b 192.0.2.1 -p 0 q.qcow2
+--aio=native q.qcow2
+--aio=native nofile
+-d nofile
+-c nofile q.qcow2
 -l snapshot.id=9 q.qcow2
 -l s1 -f raw r.raw
 -B nob q.qcow2
