@@ -8,7 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, Shutdown, sockopt};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, sockopt};
+
+/// Bytes that may be on their way to a peer on this machine, as far as the system lets anybody have them: who sends large
+/// answers need not wait for who takes them after each piece.
+const SEND_BUFFER: usize = 512 << 10;
 
 /// Makes a connection that is in the clear an encrypted one.
 pub trait Encryption: Send + Sync {
@@ -193,6 +197,10 @@ impl Wire {
         // Small answers are waited for. Sockets that are not TCP know nothing of it, and need not.
         let _ = sockopt::set_tcp_nodelay(&input, true);
         let _ = sockopt::set_socket_keepalive(&input, true);
+        // TCP finds out by itself how much room it needs.
+        if sockopt::socket_domain(&input) == Ok(AddressFamily::UNIX) {
+            let _ = sockopt::set_socket_send_buffer_size(&input, SEND_BUFFER);
+        }
         Wire { input, output: None, is_socket: true }
     }
 
